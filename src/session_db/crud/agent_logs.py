@@ -1,0 +1,203 @@
+"""Events: append and list."""
+
+from collections import defaultdict
+from collections.abc import Sequence
+from datetime import datetime
+from typing import Any, Literal, NamedTuple
+from uuid import UUID
+
+from sqlalchemy import func, insert, literal, select, tuple_, update
+from sqlalchemy.dialects.postgresql import insert as postgresql_insert
+from sqlalchemy.exc import DBAPIError
+from sqlalchemy.ext.asyncio import AsyncSession
+from sqlmodel import col
+
+from session_db.crud.locking import lock_sessions
+from session_db.crud.paging import Page, checked_limit, decode_cursor, page_of
+from session_db.database.violations import translate
+from session_db.errors import InvalidInput
+from session_db.ids import new_id
+from session_db.models import ActivityMinute, AgentLog, AgentLogCreate, Session
+from session_db.models.table import UtcDateTime, now
+from session_db.models.text import cut
+
+
+class AppendedEvent(NamedTuple):
+    """Where an event stands, and whether this call put it there."""
+
+    id: UUID
+    event_index: int
+    is_new: bool
+
+
+async def create_agent_log(db: AsyncSession, log_data: AgentLogCreate) -> AgentLog:
+    """Append one event and return it; an id that the session has already gives the stored event.
+
+    Raises:
+        NotFound: there is no such session, or its agent is not in it.
+    """
+    appended = (await append_agent_logs(db, [log_data]))[0]
+    query = select(AgentLog).where(col(AgentLog.session_id) == log_data.session_id, col(AgentLog.id) == appended.id)
+    return (await db.execute(query)).scalar_one()
+
+
+async def append_agent_logs(
+    db: AsyncSession, logs: Sequence[AgentLogCreate], *, last_activity: datetime | None = None
+) -> list[AppendedEvent]:
+    """Append events of any number of sessions, each after what its session has, and say where each stands.
+
+    An event whose id its session has already, or which stands in ``logs`` twice, changes nothing. Costs four statements a session and
+    one for all new events; the sessions stay locked until the transaction ends.
+
+    Args:
+        db: the database session.
+        logs: the events; of one session in their order.
+        last_activity: when the newest of them happened; unset: now.
+
+    Raises:
+        NotFound: a session does not exist, or an agent is not in it. Nothing is appended then.
+    """
+    sessions = await lock_sessions(db, (log.session_id for log in logs))
+    keyed = [(log.id or new_id(), log) for log in logs]
+    by_session: dict[UUID, list[tuple[UUID, AgentLogCreate]]] = defaultdict(list)
+    for event_id, log in keyed:
+        by_session[log.session_id].append((event_id, log))
+    places: dict[tuple[UUID, UUID], AppendedEvent] = {}
+    rows: list[dict[str, Any]] = []
+    for session_id, events in by_session.items():
+        fresh = await _place(db, sessions[session_id], events, places)
+        if fresh:
+            rows += fresh
+            await _move_counters(db, session_id, fresh, last_activity)
+    await _insert(db, rows)
+    appended = []
+    for event_id, log in keyed:
+        place = places[log.session_id, event_id]
+        appended.append(place)
+        # An event that stands in the list twice is new once.
+        places[log.session_id, event_id] = place._replace(is_new=False)
+    return appended
+
+
+async def _place(
+    db: AsyncSession, session: Session, events: list[tuple[UUID, AgentLogCreate]], places: dict[tuple[UUID, UUID], AppendedEvent]
+) -> list[dict[str, Any]]:
+    """Note where each event stands, and return the rows of those that the session has not got."""
+    ids = {event_id for event_id, _ in events}
+    query = select(AgentLog.id, AgentLog.event_index).where(col(AgentLog.session_id) == session.id, col(AgentLog.id).in_(ids))
+    for event_id, event_index in await db.execute(query):
+        places[session.id, event_id] = AppendedEvent(event_id, event_index, is_new=False)
+    rows: list[dict[str, Any]] = []
+    for event_id, event in events:
+        if (session.id, event_id) in places:
+            continue
+        event_index = session.event_count + len(rows)
+        places[session.id, event_id] = AppendedEvent(event_id, event_index, is_new=True)
+        rows.append(_row(event) | {"id": event_id, "event_index": event_index})
+    return rows
+
+
+def _row(event: AgentLogCreate) -> dict[str, Any]:
+    values = event.model_dump(exclude={"tool_input", "payload", "tool_output", "content"})
+    tool_output, output_cut = cut(event.tool_output)
+    content, content_cut = cut(event.content)
+    payload = event.payload
+    if payload is None and (output_cut or content_cut):
+        # Nothing that was sent is lost: what does not fit the columns stands whole in the payload.
+        payload = {"tool_output": event.tool_output, "content": event.content}
+    return values | {
+        "tool_input": event.tool_input,
+        "payload": payload,
+        "tool_output": tool_output,
+        "content": content,
+        "truncated": output_cut or content_cut,
+        "timestamp": event.timestamp or now(),
+    }
+
+
+async def _insert(db: AsyncSession, rows: list[dict[str, Any]]) -> None:
+    if not rows:
+        return
+    try:
+        await (await db.connection()).execute(insert(AgentLog), rows)
+    except DBAPIError as error:
+        raise translate(error) or error from error
+
+
+async def _move_counters(db: AsyncSession, session_id: UUID, rows: list[dict[str, Any]], last_activity: datetime | None) -> None:
+    moved = update(Session).where(col(Session.id) == session_id)
+    values = {"event_count": col(Session.event_count) + len(rows), "last_activity": later_activity(last_activity), "updated_at": func.now()}
+    await db.execute(moved.values(values).execution_options(synchronize_session=False))
+    await count_minutes(db, session_id, ((row["timestamp"], 1, 0) for row in rows))
+
+
+def later_activity(moment: datetime | None) -> Any:
+    """Return SQL for ``last_activity`` after something happened: it never moves back or ahead of the clock, and at most once a second.
+
+    It stands in indexes; a row that moves it more often than that grows them with every event.
+    """
+    happened = func.clock_timestamp() if moment is None else func.least(literal(moment, UtcDateTime()), func.clock_timestamp())
+    return func.greatest(col(Session.last_activity), func.date_trunc("second", happened))
+
+
+async def count_minutes(db: AsyncSession, session_id: UUID, happened: Any) -> None:
+    """Add to the pulse of a session: (when, events, US dollars) each."""
+    minutes: dict[datetime, list[Any]] = defaultdict(lambda: [0, 0])
+    for moment, events, cost in happened:
+        minute = minutes[moment.replace(second=0, microsecond=0)]
+        minute[0] += events
+        minute[1] += cost
+    if not minutes:
+        return
+    rows = [{"session_id": session_id, "minute": minute, "events": counts[0], "cost": counts[1]} for minute, counts in sorted(minutes.items())]
+    fresh = postgresql_insert(ActivityMinute)
+    added = {name: getattr(ActivityMinute, name) + getattr(fresh.excluded, name) for name in ("events", "cost")}
+    statement = fresh.on_conflict_do_update(index_elements=["session_id", "minute"], set_=added)
+    await (await db.connection()).execute(statement, rows)
+
+
+async def list_agent_logs(
+    db: AsyncSession,
+    session_id: UUID,
+    *,
+    agent_id: UUID | None = None,
+    event_category: str | None = None,
+    event_type: str | None = None,
+    tool_name: str | None = None,
+    tool_use_id: str | None = None,
+    order: Literal["recorded", "happened"] = "recorded",
+    limit: int = 50,
+    cursor: str | None = None,
+) -> Page[AgentLog]:
+    """Return events of a session.
+
+    Args:
+        db: the database session.
+        session_id: the session; an unknown one has no events.
+        agent_id: only this agent's.
+        event_category: only hook, response or phase.
+        event_type: only this type.
+        tool_name: only this tool's.
+        tool_use_id: only those of one call.
+        order: ``recorded`` (event_index, what a follower needs) or ``happened`` (timestamp, what a timeline shows).
+        limit: rows a page, 1 to 1000.
+        cursor: ``next_cursor`` of the page before, in the same order.
+    """
+    checked_limit(limit)
+    live = select(Session.id).where(col(Session.id) == session_id, col(Session.deleted_at).is_(None)).exists()
+    query = select(AgentLog).where(col(AgentLog.session_id) == session_id, live)
+    wanted = {"agent_id": agent_id, "event_category": event_category, "event_type": event_type, "tool_name": tool_name, "tool_use_id": tool_use_id}
+    for name, value in wanted.items():
+        if value is not None:
+            query = query.where(getattr(AgentLog, name) == value)
+    if order == "recorded":
+        if cursor is not None:
+            query = query.where(col(AgentLog.event_index) > decode_cursor(cursor, int)[0])
+        rows = await db.execute(query.order_by(col(AgentLog.event_index)).limit(limit + 1))
+        return page_of(list(rows.scalars().all()), limit, "event_index")
+    if order != "happened":
+        raise InvalidInput(f"order {order!r} is unknown; use recorded or happened.", order=order)
+    if cursor is not None:
+        query = query.where(tuple_(col(AgentLog.timestamp), col(AgentLog.event_index)) > tuple_(*decode_cursor(cursor, datetime, int)))
+    rows = await db.execute(query.order_by(col(AgentLog.timestamp), col(AgentLog.event_index)).limit(limit + 1))
+    return page_of(list(rows.scalars().all()), limit, "timestamp", "event_index")

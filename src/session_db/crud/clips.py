@@ -1,0 +1,82 @@
+"""Clips and their versions."""
+
+from sqlalchemy import select
+from sqlalchemy.ext.asyncio import AsyncSession
+from sqlmodel import col
+
+from session_db.crud.items import Items, changes_of, lock_links
+from session_db.crud.paging import Page, checked_limit, decode_cursor, page_of
+from session_db.errors import Conflict
+from session_db.models import Clip, ClipCreate, ClipUpdate, ClipVersion, Song
+
+CLIPS = Items(Clip, "clip_id")
+
+
+async def create_clip(db: AsyncSession, clip_data: ClipCreate) -> Clip:
+    """Create a clip; AlreadyExists where its clip_id is taken."""
+    return await CLIPS.create(db, clip_data)
+
+
+async def get_clip(db: AsyncSession, clip_id: str) -> Clip | None:
+    """Return the clip, or None where there is none."""
+    return await CLIPS.get(db, clip_id)
+
+
+async def list_clips(db: AsyncSession, project_id: str | None = None, *, limit: int = 50, cursor: str | None = None) -> Page[Clip]:
+    """Return clips, all or a project's, in the order of their ids."""
+    return await CLIPS.page(db, project_id, limit, cursor)
+
+
+async def update_clip(db: AsyncSession, clip_id: str, clip_update: ClipUpdate, *, expected_version: int | None = None) -> Clip | None:
+    """Apply what was set, and return the clip, or None where there is none. A change of the code keeps the old code as a version.
+
+    Raises:
+        StaleVersion: the clip is not at the expected version any more.
+        InvalidInput: a required value is cleared.
+    """
+    clip = await CLIPS.lock(db, clip_id)
+    if clip is None:
+        return None
+    CLIPS.check_version(clip, expected_version)
+    changes = changes_of(clip_update)
+    if changes.get("code") not in (None, clip.code):
+        former = ClipVersion(
+            clip_id=clip_id,
+            version=clip.version,
+            code=clip.code,
+            metadata_=dict(clip.metadata_),
+            session_id=clip_update.session_id,
+            message_index=clip_update.message_index,
+        )
+        db.add(former)
+    await CLIPS.apply(db, clip, changes)
+    return clip
+
+
+async def delete_clip(db: AsyncSession, clip_id: str) -> bool:
+    """Delete a clip; return whether there was one. Its versions stay.
+
+    Raises:
+        Conflict: songs use it; the error lists them.
+    """
+    await lock_links(db)
+    clip = await CLIPS.lock(db, clip_id)
+    if clip is None:
+        return False
+    users = await db.execute(select(Song.song_id).where(col(Song.clip_ids).contains([clip_id])).order_by(Song.song_id).limit(20))
+    song_ids = list(users.scalars().all())
+    if song_ids:
+        raise Conflict(f"clip {clip_id!r} is used by songs: {', '.join(song_ids)}; take it out of them first.", clip_id=clip_id, song_ids=song_ids)
+    await db.delete(clip)
+    await db.flush()
+    return True
+
+
+async def list_clip_versions(db: AsyncSession, clip_id: str, *, limit: int = 50, cursor: str | None = None) -> Page[ClipVersion]:
+    """Return the former versions of a clip, the newest first."""
+    checked_limit(limit)
+    query = select(ClipVersion).where(col(ClipVersion.clip_id) == clip_id)
+    if cursor is not None:
+        query = query.where(col(ClipVersion.version) < decode_cursor(cursor, int)[0])
+    rows = await db.execute(query.order_by(col(ClipVersion.version).desc()).limit(limit + 1))
+    return page_of(list(rows.scalars().all()), limit, "version")

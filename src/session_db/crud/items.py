@@ -1,0 +1,91 @@
+"""What clips, songs and playlists have in common: one life, three tables."""
+
+from typing import Any, Generic, TypeVar
+
+from sqlalchemy import select, text
+from sqlalchemy.ext.asyncio import AsyncSession
+from sqlmodel import col
+
+from session_db.crud.paging import Page, checked_limit, decode_cursor, page_of
+from session_db.database.violations import translated
+from session_db.errors import InvalidInput, StaleVersion
+from session_db.models.items import ItemCreate, ItemTable, ItemUpdate
+from session_db.models.table import now
+
+Item = TypeVar("Item", bound=ItemTable)
+
+
+class Items(Generic[Item]):
+    """The rows of one table of items, by their key."""
+
+    def __init__(self, table: type[Item], key: str) -> None:
+        self.table = table
+        self.key = key
+        self.noun = table.__name__.lower()
+
+    async def create(self, db: AsyncSession, data: ItemCreate) -> Item:
+        item = self.table(**data.model_dump())
+        async with translated(db, **{self.key: getattr(item, self.key)}):
+            db.add(item)
+        return item
+
+    async def get(self, db: AsyncSession, item_id: str) -> Item | None:
+        return (await db.execute(select(self.table).where(self._key() == item_id))).scalar_one_or_none()
+
+    async def page(self, db: AsyncSession, project_id: str | None, limit: int, cursor: str | None) -> Page[Item]:
+        """Return items in the order of their keys."""
+        checked_limit(limit)
+        query = select(self.table)
+        if project_id is not None:
+            query = query.where(col(self.table.project_id) == project_id)
+        if cursor is not None:
+            query = query.where(self._key() > decode_cursor(cursor, str)[0])
+        rows = await db.execute(query.order_by(self._key()).limit(limit + 1))
+        return page_of(list(rows.scalars().all()), limit, self.key)
+
+    async def lock(self, db: AsyncSession, item_id: str) -> Item | None:
+        """Return the item as it is now, locked until the transaction ends."""
+        query = select(self.table).where(self._key() == item_id).with_for_update()
+        return (await db.execute(query.execution_options(populate_existing=True))).scalar_one_or_none()
+
+    def check_version(self, item: Item, expected_version: int | None) -> None:
+        if expected_version is not None and expected_version != item.version:
+            item_id = getattr(item, self.key)
+            raise StaleVersion(
+                f"{self.noun} {item_id!r} is at version {item.version}, not {expected_version}; read it again and repeat the change.",
+                version=item.version,
+                expected_version=expected_version,
+                **{self.key: item_id},
+            )
+
+    async def apply(self, db: AsyncSession, item: Item, changes: dict[str, Any]) -> None:
+        """Change a locked item and raise its version, where anything differs."""
+        values = {name: {} if name == "metadata_" and value is None else value for name, value in changes.items()}
+        for name, value in values.items():
+            if value is None:
+                raise InvalidInput(f"{name} cannot be cleared; leave it out to keep it.", field=name)
+        if all(getattr(item, name) == value for name, value in values.items()):
+            return
+        async with translated(db, **{self.key: getattr(item, self.key)}):
+            for name, value in values.items():
+                setattr(item, name, value)
+            item.version += 1
+            item.updated_at = now()
+
+    def _key(self) -> Any:
+        return getattr(self.table, self.key)
+
+
+def changes_of(update: ItemUpdate) -> dict[str, Any]:
+    """Return what changes the item itself; who asked for it goes to the version."""
+    return {name: value for name, value in update.changes().items() if name not in ("session_id", "message_index")}
+
+
+async def lock_links(db: AsyncSession) -> None:
+    """Let one writer at a time change which items name which, so that a deleted one cannot be named in the same moment."""
+    await db.execute(text("SELECT pg_advisory_xact_lock(hashtextextended('session_db item links', 0))"))
+
+
+def missing_from(wanted: list[str], known: set[str]) -> list[str]:
+    """Return the wanted ids that are not known, each once, in their order."""
+    return [item_id for item_id in dict.fromkeys(wanted) if item_id not in known]

@@ -1,0 +1,88 @@
+"""Memory files of a session."""
+
+from typing import Any
+from uuid import UUID
+
+from sqlalchemy import delete, select, update
+from sqlalchemy.ext.asyncio import AsyncSession
+from sqlmodel import col
+
+from session_db.crud.locking import lock_session
+from session_db.crud.paging import Page, checked_limit, decode_cursor, page_of
+from session_db.database.violations import translated
+from session_db.errors import InvalidInput
+from session_db.models import MemoryFile, MemoryFileCreate, MemoryFileUpdate, Session
+from session_db.models.table import now
+
+
+async def create_memory_file(db: AsyncSession, memory_data: MemoryFileCreate) -> MemoryFile:
+    """Add a memory file to a session; a primary one takes the flag from the one that had it.
+
+    Raises:
+        NotFound: there is no such session.
+        AlreadyExists: the session has this path already.
+    """
+    session_id = memory_data.session_id
+    await lock_session(db, session_id)
+    memory_file = MemoryFile(**memory_data.model_dump())
+    async with translated(db, session_id=session_id, file_path=memory_data.file_path):
+        if memory_data.is_primary:
+            await _clear_primary(db, session_id)
+        db.add(memory_file)
+    return memory_file
+
+
+async def get_session_memory_files(db: AsyncSession, session_id: UUID, *, limit: int = 1000, cursor: str | None = None) -> Page[MemoryFile]:
+    """Return the memory files of a session, the first added first."""
+    checked_limit(limit)
+    query = _live().where(col(MemoryFile.session_id) == session_id)
+    if cursor is not None:
+        query = query.where(col(MemoryFile.id) > decode_cursor(cursor, int)[0])
+    rows = await db.execute(query.order_by(col(MemoryFile.id)).limit(limit + 1))
+    return page_of(list(rows.scalars().all()), limit, "id")
+
+
+async def get_primary_memory_file(db: AsyncSession, session_id: UUID) -> MemoryFile | None:
+    """Return the session's primary memory file, or None where it has none."""
+    query = _live().where(col(MemoryFile.session_id) == session_id, col(MemoryFile.is_primary))
+    return (await db.execute(query)).scalar_one_or_none()
+
+
+async def update_memory_file(db: AsyncSession, file_id: int, memory_update: MemoryFileUpdate) -> MemoryFile | None:
+    """Apply what was set, and return the memory file, or None where there is none. A new primary one takes the flag from the old.
+
+    Raises:
+        AlreadyExists: the session has this path already.
+        InvalidInput: a value is cleared.
+    """
+    memory_file = (await db.execute(_live().where(col(MemoryFile.id) == file_id))).scalar_one_or_none()
+    if memory_file is None:
+        return None
+    await lock_session(db, memory_file.session_id)
+    changes: dict[str, Any] = memory_update.changes()
+    for name, value in changes.items():
+        if value is None:
+            raise InvalidInput(f"{name} cannot be cleared; leave it out to keep it.", field=name)
+    async with translated(db, session_id=memory_file.session_id, file_path=changes.get("file_path", memory_file.file_path)):
+        if changes.get("is_primary"):
+            await _clear_primary(db, memory_file.session_id)
+            await db.refresh(memory_file)
+        for name, value in changes.items():
+            setattr(memory_file, name, value)
+        memory_file.updated_at = now()
+    return memory_file
+
+
+async def delete_memory_file(db: AsyncSession, file_id: int) -> bool:
+    """Take a memory file out of its session; return whether there was one. The file itself stays."""
+    deleted = await db.execute(delete(MemoryFile).where(col(MemoryFile.id) == file_id).returning(col(MemoryFile.id)))
+    return deleted.first() is not None
+
+
+def _live() -> Any:
+    return select(MemoryFile).join(Session, col(Session.id) == col(MemoryFile.session_id)).where(col(Session.deleted_at).is_(None))
+
+
+async def _clear_primary(db: AsyncSession, session_id: UUID) -> None:
+    cleared = update(MemoryFile).where(col(MemoryFile.session_id) == session_id, col(MemoryFile.is_primary))
+    await db.execute(cleared.values(is_primary=False, updated_at=now()).execution_options(synchronize_session="fetch"))

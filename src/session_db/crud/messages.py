@@ -1,0 +1,93 @@
+"""Display messages: append and page through."""
+
+from collections.abc import Mapping, Sequence
+from datetime import datetime
+from typing import Any, NamedTuple
+from uuid import UUID
+
+from sqlalchemy import func, insert, select, update
+from sqlalchemy.exc import DBAPIError
+from sqlalchemy.ext.asyncio import AsyncSession
+from sqlmodel import col
+
+from session_db.crud.agent_logs import later_activity
+from session_db.crud.locking import lock_session
+from session_db.crud.paging import checked_limit
+from session_db.database.violations import translate
+from session_db.models import Message, Session
+from session_db.models.display import checked_message
+
+
+class AppendedMessage(NamedTuple):
+    """Where a message stands, and whether this call put it there."""
+
+    message_index: int
+    is_new: bool
+
+
+async def save_display_messages(
+    db: AsyncSession, session_id: UUID, messages: Sequence[Mapping[str, Any]], *, last_activity: datetime | None = None
+) -> list[AppendedMessage]:
+    """Append messages after those that the session has, and say where each stands.
+
+    Args:
+        db: the database session.
+        session_id: the session; it stays locked until the transaction ends.
+        messages: ``{"role", "content", "timestamp"}``, optionally ``context``, ``code_changes`` and keys of your own. A ``client_id`` is taken
+            out: a message whose client_id the session has already changes nothing.
+        last_activity: when the newest of them was said; unset: now.
+
+    Raises:
+        NotFound: there is no such session.
+        InvalidInput: a message is none to display; nothing is appended then.
+    """
+    checked = [checked_message(message, f"messages[{number}]") for number, message in enumerate(messages)]
+    session = await lock_session(db, session_id)
+    client_ids = {client_id for client_id, _ in checked if client_id is not None}
+    query = select(Message.client_id, Message.message_index)
+    query = query.where(col(Message.session_id) == session_id, col(Message.client_id).in_(client_ids))
+    known: dict[str | None, int] = {client_id: index for client_id, index in await db.execute(query)} if client_ids else {}
+    appended: list[AppendedMessage] = []
+    rows: list[dict[str, Any]] = []
+    for client_id, message_data in checked:
+        if client_id is not None and client_id in known:
+            appended.append(AppendedMessage(known[client_id], is_new=False))
+            continue
+        message_index = session.message_count + len(rows)
+        if client_id is not None:
+            known[client_id] = message_index
+        appended.append(AppendedMessage(message_index, is_new=True))
+        rows.append({"session_id": session_id, "message_index": message_index, "message_data": message_data, "client_id": client_id})
+    await _insert(db, session_id, rows, last_activity)
+    return appended
+
+
+async def _insert(db: AsyncSession, session_id: UUID, rows: list[dict[str, Any]], last_activity: datetime | None) -> None:
+    if not rows:
+        return
+    values = {"message_count": col(Session.message_count) + len(rows), "last_activity": later_activity(last_activity), "updated_at": func.now()}
+    moved = update(Session).where(col(Session.id) == session_id).values(values)
+    try:
+        await db.execute(moved.execution_options(synchronize_session=False))
+        await (await db.connection()).execute(insert(Message), rows)
+    except DBAPIError as error:
+        raise translate(error, session_id=session_id) or error from error
+
+
+async def load_messages_paginated(
+    db: AsyncSession, session_id: UUID, page_size: int = 50, before_index: int | None = None
+) -> list[dict[str, Any]]:
+    """Return the last messages, or the last before ``before_index``, in chronological order, ``message_index`` merged into each."""
+    checked_limit(page_size)
+    live = select(Session.id).where(col(Session.id) == session_id, col(Session.deleted_at).is_(None)).exists()
+    query = select(Message.message_index, Message.message_data).where(col(Message.session_id) == session_id, live)
+    if before_index is not None:
+        query = query.where(col(Message.message_index) < before_index)
+    rows = (await db.execute(query.order_by(col(Message.message_index).desc()).limit(page_size))).all()
+    return [{**message_data, "message_index": message_index} for message_index, message_data in reversed(rows)]
+
+
+async def get_message_count(db: AsyncSession, session_id: UUID) -> int:
+    """Return how many messages the session has; 0 where there is no such session. Costs one read by primary key."""
+    query = select(Session.message_count).where(col(Session.id) == session_id, col(Session.deleted_at).is_(None))
+    return await db.scalar(query) or 0

@@ -1,0 +1,65 @@
+"""Pages of lists: keyset cursors, never OFFSET."""
+
+import base64
+import binascii
+import json
+from collections.abc import Iterable
+from datetime import datetime
+from typing import Any, Generic, TypeVar
+from uuid import UUID
+
+from session_db.errors import InvalidInput
+
+Row = TypeVar("Row")
+
+MAX_LIMIT = 1000
+
+
+class Page(list[Row], Generic[Row]):
+    """A list of rows; ``next_cursor`` asks for the rows after them and is None at the end."""
+
+    def __init__(self, rows: Iterable[Row] = (), next_cursor: str | None = None) -> None:
+        super().__init__(rows)
+        self.next_cursor = next_cursor
+
+
+def checked_limit(limit: int) -> int:
+    """Return the limit, or raise ``InvalidInput`` where it is not from 1 to 1000."""
+    if not 1 <= limit <= MAX_LIMIT:
+        raise InvalidInput(f"limit {limit} is out of range; use 1 to {MAX_LIMIT}.", limit=limit)
+    return limit
+
+
+def page_of(rows: list[Row], limit: int, *key: str) -> Page[Row]:
+    """Make a page of up to ``limit`` rows, from one row more than that: the surplus row says that there is a next page."""
+    if len(rows) <= limit:
+        return Page(rows)
+    last = rows[limit - 1]
+    return Page(rows[:limit], encode_cursor(*(getattr(last, name) for name in key)))
+
+
+def encode_cursor(*values: Any) -> str:
+    """Write the key of the last row seen as an opaque word that fits a URL."""
+    texts = [value.isoformat() if isinstance(value, datetime) else value if isinstance(value, int) else str(value) for value in values]
+    return base64.urlsafe_b64encode(json.dumps(texts, separators=(",", ":")).encode()).decode().rstrip("=")
+
+
+def decode_cursor(cursor: str, *types: type) -> list[Any]:
+    """Read a cursor's values, of these types in this order; raise ``InvalidInput`` for one that no list gave."""
+    try:
+        values = json.loads(base64.urlsafe_b64decode(cursor + "=" * (-len(cursor) % 4)))
+        if not isinstance(values, list) or len(values) != len(types):
+            raise ValueError(cursor)
+        return [_value(value, kind) for value, kind in zip(values, types, strict=True)]
+    except (ValueError, TypeError, AttributeError, binascii.Error, RecursionError):
+        raise InvalidInput(f"cursor {cursor!r} is none of this list's; leave it out to begin at the start.", cursor=cursor) from None
+
+
+def _value(value: Any, kind: type) -> Any:
+    if kind is datetime:
+        return datetime.fromisoformat(value)
+    if kind is UUID:
+        return UUID(value)
+    if not isinstance(value, kind) or isinstance(value, bool):
+        raise ValueError(value)
+    return value

@@ -1,0 +1,71 @@
+"""Playlists: ordered songs."""
+
+from sqlalchemy import select
+from sqlalchemy.ext.asyncio import AsyncSession
+from sqlmodel import col
+
+from session_db.crud.items import Items, changes_of, lock_links, missing_from
+from session_db.crud.paging import Page
+from session_db.errors import InvalidInput
+from session_db.models import Playlist, PlaylistCreate, PlaylistUpdate, Song
+
+PLAYLISTS = Items(Playlist, "playlist_id")
+
+
+async def create_playlist(db: AsyncSession, playlist_data: PlaylistCreate) -> Playlist:
+    """Create a playlist.
+
+    Raises:
+        AlreadyExists: its playlist_id is taken.
+        InvalidInput: it names songs that do not exist; the error lists them.
+    """
+    await lock_links(db)
+    await _refuse_unknown_songs(db, playlist_data.song_ids)
+    return await PLAYLISTS.create(db, playlist_data)
+
+
+async def get_playlist(db: AsyncSession, playlist_id: str) -> Playlist | None:
+    """Return the playlist, or None where there is none."""
+    return await PLAYLISTS.get(db, playlist_id)
+
+
+async def list_playlists(db: AsyncSession, project_id: str | None = None, *, limit: int = 50, cursor: str | None = None) -> Page[Playlist]:
+    """Return playlists, all or a project's, in the order of their ids."""
+    return await PLAYLISTS.page(db, project_id, limit, cursor)
+
+
+async def update_playlist(
+    db: AsyncSession, playlist_id: str, playlist_update: PlaylistUpdate, *, expected_version: int | None = None
+) -> Playlist | None:
+    """Apply what was set, and return the playlist, or None where there is none.
+
+    Raises:
+        StaleVersion: the playlist is not at the expected version any more.
+        InvalidInput: it names songs that do not exist, or a required value is cleared.
+    """
+    await lock_links(db)
+    playlist = await PLAYLISTS.lock(db, playlist_id)
+    if playlist is None:
+        return None
+    PLAYLISTS.check_version(playlist, expected_version)
+    changes = changes_of(playlist_update)
+    await _refuse_unknown_songs(db, changes.get("song_ids") or [])
+    await PLAYLISTS.apply(db, playlist, changes)
+    return playlist
+
+
+async def delete_playlist(db: AsyncSession, playlist_id: str) -> bool:
+    """Delete a playlist; return whether there was one."""
+    playlist = await PLAYLISTS.lock(db, playlist_id)
+    if playlist is None:
+        return False
+    await db.delete(playlist)
+    await db.flush()
+    return True
+
+
+async def _refuse_unknown_songs(db: AsyncSession, song_ids: list[str]) -> None:
+    known = await db.execute(select(Song.song_id).where(col(Song.song_id).in_(set(song_ids))))
+    missing = missing_from(song_ids, set(known.scalars().all()))
+    if missing:
+        raise InvalidInput(f"song_ids: there is no song {', '.join(missing)}; create it first, or leave it out.", song_ids=missing)

@@ -1,0 +1,78 @@
+"""Which session an agent SDK's session belongs to."""
+
+from typing import Literal
+from uuid import UUID
+
+from sqlalchemy import delete, select, update
+from sqlalchemy.dialects.postgresql import insert
+from sqlalchemy.ext.asyncio import AsyncSession
+from sqlmodel import col
+
+from session_db.errors import Conflict
+from session_db.ids import derived_id
+from session_db.models import Agent, SDKSession
+
+BoundBy = Literal["auto", "environment", "recorder", "agent"]
+
+
+def sdk_key(sdk_session_id: str, project_key: str = "") -> str:
+    """Return the key of an SDK session: its id where that is a UUID and so unique, else behind its project."""
+    return sdk_session_id if _uuid(sdk_session_id) else f"{project_key}/{sdk_session_id}"
+
+
+def session_id_of(sdk_session_id: str, project_key: str = "") -> UUID:
+    """Return the id that a session of its own would get."""
+    return _uuid(sdk_session_id) or derived_id(project_key, sdk_session_id)
+
+
+def main_agent_id(session_id: UUID, sdk_session_id: str) -> UUID:
+    """Return the id of the agent that runs an SDK session, where nobody gave it one."""
+    return derived_id(session_id, "main", sdk_session_id)
+
+
+def _uuid(text: str) -> UUID | None:
+    try:
+        return UUID(text) if len(text) == len(str(UUID(int=0))) else None
+    except ValueError:
+        return None
+
+
+async def get_sdk_session(db: AsyncSession, key: str) -> SDKSession | None:
+    """Return the binding of an SDK session, or its tombstone, or None where it is unknown."""
+    query = select(SDKSession).where(col(SDKSession.sdk_key) == key).execution_options(populate_existing=True)
+    return (await db.execute(query)).scalar_one_or_none()
+
+
+async def bind_sdk_session(db: AsyncSession, key: str, session_id: UUID, agent_id: UUID, bound_by: BoundBy) -> SDKSession:
+    """Bind an SDK session, unless it is bound or a tombstone, and return what holds."""
+    fresh = insert(SDKSession).values(sdk_key=key, session_id=session_id, agent_id=agent_id, bound_by=bound_by)
+    await db.execute(fresh.on_conflict_do_nothing(index_elements=["sdk_key"]))
+    binding = await get_sdk_session(db, key)
+    assert binding is not None  # noqa: S101  inserted above, or found by the insert
+    return binding
+
+
+async def lift_tombstone(db: AsyncSession, key: str) -> None:
+    """Forget that the session of this SDK session was deleted, so that it can be recorded anew."""
+    await db.execute(delete(SDKSession).where(col(SDKSession.sdk_key) == key, col(SDKSession.session_id).is_(None)))
+
+
+async def bind_agent(db: AsyncSession, agent: Agent) -> None:
+    """Let the events of an agent's SDK session go to it. The caller holds the lock of the agent's session.
+
+    Raises:
+        Conflict: the SDK session is recorded in another session.
+    """
+    if agent.sdk_session_id is None:
+        return
+    key = sdk_key(agent.sdk_session_id)
+    binding = await bind_sdk_session(db, key, agent.session_id, agent.id, "agent")
+    if binding.session_id not in (None, agent.session_id):
+        raise Conflict(
+            f"SDK session {agent.sdk_session_id} is recorded in session {binding.session_id}; give the agent to that session, or delete it first.",
+            sdk_session_id=agent.sdk_session_id,
+            session_id=binding.session_id,
+        )
+    # A tombstone ends here: the agent is alive.
+    values = {"session_id": agent.session_id, "agent_id": agent.id, "deleted_at": None}
+    await db.execute(update(SDKSession).where(col(SDKSession.sdk_key) == key).values(values).execution_options(synchronize_session=False))

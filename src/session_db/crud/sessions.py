@@ -1,0 +1,202 @@
+"""Sessions: create, read, list, update, delete."""
+
+from datetime import datetime
+from typing import Any
+from uuid import UUID
+
+from sqlalchemy import Select, select, tuple_, update
+from sqlalchemy.ext.asyncio import AsyncSession
+from sqlmodel import col
+
+from session_db.crud import agent_logs
+from session_db.crud.locking import lock_session
+from session_db.crud.paging import Page, checked_limit, decode_cursor, page_of
+from session_db.database.violations import translated
+from session_db.errors import Conflict, InvalidInput
+from session_db.models import AgentLogCreate, SDKSession, Session, SessionCreate, SessionNameUpdate, SessionUpdate
+from session_db.models.sessions import ENDED_STATUSES, normalised_directory, refuse_bad_slug, refuse_unknown_status
+from session_db.models.table import now
+
+
+async def create_session(db: AsyncSession, session_data: SessionCreate) -> Session:
+    """Create a session.
+
+    Raises:
+        AlreadyExists: the session_id, or the slug in this working_dir, is taken.
+    """
+    values = session_data.model_dump(exclude={"session_id", "session_name", "metadata_"})
+    metadata = dict(session_data.metadata_)
+    if session_data.session_name:
+        metadata |= {"name": session_data.session_name, "created_by_user": True}
+    if session_data.session_id is not None:
+        values["id"] = session_data.session_id
+    session = Session(**values, metadata_=metadata)
+    if session.session_type != "chat" and session.status != "created":
+        session.started_at = now()
+    async with translated(db, session_id=session.id, session_slug=session.session_slug):
+        db.add(session)
+    return session
+
+
+async def get_session(db: AsyncSession, session_id: UUID) -> Session | None:
+    """Return the session, or None where there is none."""
+    query = select(Session).where(col(Session.id) == session_id, col(Session.deleted_at).is_(None))
+    return (await db.execute(query)).scalar_one_or_none()
+
+
+async def get_session_by_slug(db: AsyncSession, slug: str, working_dir: str | None = None) -> Session | None:
+    """Return the session with this slug, or None where there is none.
+
+    Raises:
+        Conflict: several projects have one; the error names their directories.
+    """
+    query = select(Session).where(col(Session.session_slug) == slug, col(Session.deleted_at).is_(None)).order_by(col(Session.working_dir))
+    if working_dir is not None:
+        query = query.where(col(Session.working_dir) == normalised_directory(working_dir))
+    found = (await db.execute(query.limit(20))).scalars().all()
+    if len(found) > 1:
+        directories = [session.working_dir for session in found]
+        raise Conflict(f"several sessions have the slug {slug!r}; say which working_dir: {', '.join(map(str, directories))}.", directories=directories)
+    return found[0] if found else None
+
+
+async def list_sessions(
+    db: AsyncSession,
+    status: str | None = None,
+    *,
+    session_type: str | None = None,
+    working_dir: str | None = None,
+    agent_name: str | None = None,
+    current_project: str | None = None,
+    limit: int = 50,
+    cursor: str | None = None,
+) -> Page[Session]:
+    """Return sessions, the last active first.
+
+    Args:
+        limit: rows a page, 1 to 1000.
+        cursor: ``next_cursor`` of the page before.
+    """
+    checked_limit(limit)
+    query = select(Session).where(col(Session.deleted_at).is_(None))
+    wanted = {"status": status, "session_type": session_type, "agent_name": agent_name, "current_project": current_project}
+    for name, value in wanted.items():
+        if value is not None:
+            query = query.where(getattr(Session, name) == value)
+    if working_dir is not None:
+        query = query.where(col(Session.working_dir) == normalised_directory(working_dir))
+    return page_of(await _newest_first(db, query, limit, cursor), limit, "last_activity", "id")
+
+
+async def _newest_first(db: AsyncSession, query: Select[tuple[Session]], limit: int, cursor: str | None) -> list[Session]:
+    if cursor is not None:
+        query = query.where(tuple_(col(Session.last_activity), col(Session.id)) < tuple_(*decode_cursor(cursor, datetime, UUID)))
+    query = query.order_by(col(Session.last_activity).desc(), col(Session.id).desc()).limit(limit + 1)
+    return list((await db.execute(query)).scalars().all())
+
+
+async def update_session(db: AsyncSession, session_id: UUID, session_update: SessionUpdate) -> Session | None:
+    """Apply what was set, and return the session, or None where there is none.
+
+    A workflow session's change of status, and a chat's end, are recorded as a ``phase`` event.
+
+    Raises:
+        InvalidInput: the status does not fit the session's type, or a required value is cleared.
+        AlreadyExists: the slug is taken in that working_dir.
+    """
+    if await get_session(db, session_id) is None:
+        return None
+    session = await lock_session(db, session_id)
+    changes = session_update.changes()
+    _refuse_cleared(changes)
+    if changes.get("working_dir") is not None:
+        changes["working_dir"] = normalised_directory(changes["working_dir"])
+    if changes.get("session_slug") is not None:
+        refuse_bad_slug(changes["session_slug"])
+    before = session.status
+    status = changes.pop("status", before)
+    async with translated(db, session_id=session_id, session_slug=changes.get("session_slug")):
+        for name, value in changes.items():
+            setattr(session, name, {} if name == "metadata_" and value is None else value)
+        if status != before:
+            _change_status(session, status)
+        session.updated_at = now()
+    if status != before and (session.session_type != "chat" or status == "terminated"):
+        await _record_phase(db, session, before)
+    return session
+
+
+def _refuse_cleared(changes: dict[str, Any]) -> None:
+    for name in ("status", "activity", "use_claude_code", "pinned"):
+        if name in changes and changes[name] is None:
+            raise InvalidInput(f"{name} cannot be cleared; leave it out to keep it.", field=name)
+
+
+def _change_status(session: Session, status: str) -> None:
+    refuse_unknown_status(session.session_type, status)
+    session.status = status
+    ended = status in ENDED_STATUSES
+    if session.started_at is None and status != "created":
+        session.started_at = now()
+    session.completed_at = (session.completed_at or now()) if ended else None
+
+
+async def _record_phase(db: AsyncSession, session: Session, before: str) -> None:
+    change = {"from": before, "to": session.status}
+    event = AgentLogCreate(session_id=session.id, event_category="phase", event_type="StatusChange", payload=change, content=session.status)
+    await agent_logs.append_agent_logs(db, [event])
+    await db.refresh(session)
+
+
+async def update_session_status(db: AsyncSession, session_id: UUID, status: str) -> Session | None:
+    """Set the status, and return the session, or None where there is none."""
+    return await update_session(db, session_id, SessionUpdate(status=status))
+
+
+async def update_session_activity(db: AsyncSession, session_id: UUID) -> Session | None:
+    """Note that something happened now, and return the session, or None where there is none.
+
+    ``last_activity`` stands in indexes, so it moves once a second at most, and never back.
+    """
+    later = agent_logs.later_activity(None)
+    moved = update(Session).where(col(Session.id) == session_id, col(Session.last_activity) < later)
+    await db.execute(moved.values(last_activity=later).execution_options(synchronize_session=False))
+    session = await get_session(db, session_id)
+    if session is not None:
+        await db.refresh(session)
+    return session
+
+
+async def update_session_name(db: AsyncSession, session_id: UUID, name_update: SessionNameUpdate) -> Session | None:
+    """Name the session, or with None clear its name, and return it, or None where there is none."""
+    if await get_session(db, session_id) is None:
+        return None
+    session = await lock_session(db, session_id)
+    metadata = {key: value for key, value in session.metadata_.items() if key not in ("name", "created_by_user")}
+    if name_update.name is not None:
+        metadata |= {"name": name_update.name, "created_by_user": True}
+    session.metadata_ = metadata
+    session.updated_at = now()
+    await db.flush()
+    return session
+
+
+async def delete_session(db: AsyncSession, session_id: UUID) -> bool:
+    """Delete a session; return whether there was one.
+
+    It is gone from every read at once; its rows go with ``erase_deleted_sessions``. Its SDK sessions are remembered, so that an import does not bring
+    it back.
+    """
+    if await get_session(db, session_id) is None:
+        return False
+    session = await lock_session(db, session_id)
+    session.deleted_at = now()
+    # The slug is free again at once.
+    session.session_slug = None
+    await db.flush()
+    tombstone = update(SDKSession).where(col(SDKSession.session_id) == session_id)
+    values = {"session_id": None, "agent_id": None, "deleted_at": now()}
+    await db.execute(tombstone.values(**values).execution_options(synchronize_session=False))
+    return True
+
+

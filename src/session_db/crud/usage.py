@@ -1,0 +1,70 @@
+"""Usage: what the answers of language models cost."""
+
+from collections import defaultdict
+from collections.abc import Iterable, Mapping
+from decimal import Decimal
+from typing import Any
+from uuid import UUID
+
+from sqlalchemy import Numeric, select, type_coerce
+from sqlalchemy.dialects.postgresql import insert
+from sqlalchemy.ext.asyncio import AsyncSession
+from sqlmodel import col
+
+from session_db.crud.agent_logs import count_minutes
+from session_db.crud.agents import move_totals
+from session_db.models import Usage
+
+TOKENS = ("input_tokens", "output_tokens", "cache_read_tokens", "cache_write_5m_tokens", "cache_write_1h_tokens", "web_search_requests")
+
+_COSTS = tuple(type_coerce(getattr(Usage, name), Numeric(20, 10)).label(name) for name in ("computed_cost", "reported_cost"))
+
+
+async def get_usage(db: AsyncSession, session_id: UUID, message_ids: Iterable[str]) -> dict[str, Mapping[str, Any]]:
+    """Return the usage rows of these API messages, by message id; costs are ``Decimal``."""
+    columns = [getattr(Usage, name) for name in ("message_id", "agent_id", "model", "occurred_at", *TOKENS)]
+    query = select(*columns, *_COSTS).where(col(Usage.session_id) == session_id, col(Usage.message_id).in_(set(message_ids)))
+    return {row.message_id: row._mapping for row in await db.execute(query)}  # noqa: SLF001  SQLAlchemy's public name for it
+
+
+async def put_usage(db: AsyncSession, session_id: UUID, rows: list[dict[str, Any]], before: Mapping[str, Mapping[str, Any]]) -> None:
+    """Write usage rows, and move the totals of their agents and the session by what changed.
+
+    The caller holds the session's lock since before it read ``before``.
+
+    Args:
+        db: the database session.
+        session_id: the session.
+        rows: whole rows, one a message id; costs are ``Decimal`` or None.
+        before: what ``get_usage`` gave for these message ids.
+    """
+    if not rows:
+        return
+    fresh = insert(Usage)
+    changed = {name: getattr(fresh.excluded, name) for name in ("model", "computed_cost", "reported_cost", "occurred_at", *TOKENS)}
+    statement = fresh.on_conflict_do_update(index_elements=["session_id", "message_id"], set_=changed)
+    await (await db.connection()).execute(statement, [row | {"session_id": session_id} for row in rows])
+    differences: dict[UUID, dict[str, Any]] = defaultdict(lambda: defaultdict(int))
+    spent = []
+    for row in rows:
+        old = before.get(row["message_id"], {})
+        totals, old_totals = _totals(row), _totals(old)
+        for name, value in totals.items():
+            differences[row["agent_id"]][name] += value - old_totals[name]
+        spent.append((row["occurred_at"], 0, totals["cost"] - old_totals["cost"]))
+    for agent_id, moved in sorted(differences.items()):
+        await move_totals(db, session_id, agent_id, moved)
+    await count_minutes(db, session_id, spent)
+
+
+def _totals(row: Mapping[str, Any]) -> dict[str, Any]:
+    cost = row.get("computed_cost") if row.get("computed_cost") is not None else row.get("reported_cost")
+    return {
+        "input_tokens": row.get("input_tokens", 0),
+        "output_tokens": row.get("output_tokens", 0),
+        "cache_read_tokens": row.get("cache_read_tokens", 0),
+        "cache_write_tokens": row.get("cache_write_5m_tokens", 0) + row.get("cache_write_1h_tokens", 0),
+        "cost": cost if cost is not None else Decimal(0),
+    }
+
+

@@ -1,0 +1,99 @@
+"""The engine: one per event loop, on the configured PostgreSQL or the embedded one."""
+
+import asyncio
+import functools
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+from weakref import WeakKeyDictionary
+
+import asyncpg
+from sqlalchemy import NullPool
+from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
+
+from session_db.database.url import asyncpg_url
+from session_db.errors import Unavailable
+from session_db.settings import Settings, get_settings
+
+if TYPE_CHECKING:
+    from session_db.database.embedded import EmbeddedServer
+
+
+class _Engines:
+    by_loop: WeakKeyDictionary[asyncio.AbstractEventLoop, AsyncEngine] = WeakKeyDictionary()
+    unbound: AsyncEngine | None = None
+
+
+def get_engine() -> AsyncEngine:
+    """Return the engine of the running event loop, made at the first call; nothing is connected yet.
+
+    Connections belong to the loop that opened them, so each loop has a pool of its own. An engine asked for outside of a loop is
+    the one of the loop that asks next.
+    """
+    try:
+        loop = asyncio.get_running_loop()
+    except RuntimeError:
+        _Engines.unbound = _Engines.unbound or create_engine(get_settings())
+        return _Engines.unbound
+    engine = _Engines.by_loop.get(loop)
+    if engine is None:
+        engine, _Engines.unbound = _Engines.unbound or create_engine(get_settings()), None
+        _Engines.by_loop[loop] = engine
+    return engine
+
+
+async def close_db() -> None:
+    """Close the connections of this event loop and give the embedded server back. The next use opens them anew."""
+    engine = _Engines.by_loop.pop(asyncio.get_running_loop(), None) or _Engines.unbound
+    _Engines.unbound = None
+    if engine is not None:
+        await engine.dispose()
+    if not _Engines.by_loop:
+        settings = get_settings()
+        if settings.url is None:
+            embedded_server(settings.home).release()
+
+
+def create_engine(settings: Settings, *, pooled: bool = True) -> AsyncEngine:
+    """Make an engine; without a pool its statements may take as long as they need, as migrations do."""
+    connect = functools.partial(_connect, settings, command_timeout=settings.command_timeout if pooled else None)
+    if not pooled:
+        return create_async_engine("postgresql+asyncpg://", async_creator=connect, poolclass=NullPool, echo=settings.echo)
+    return create_async_engine(
+        "postgresql+asyncpg://",
+        async_creator=connect,
+        pool_size=settings.pool_size,
+        max_overflow=settings.max_overflow,
+        pool_recycle=settings.pool_recycle,
+        pool_pre_ping=True,
+        echo=settings.echo,
+    )
+
+
+@functools.cache
+def embedded_server(home: Path) -> "EmbeddedServer":
+    """Return this process's handle of the embedded PostgreSQL below that directory; it is not started yet."""
+    from session_db.database.embedded import EmbeddedServer  # noqa: PLC0415  with a server of their own many never need it
+
+    return EmbeddedServer(home)
+
+
+async def _connect(settings: Settings, *, command_timeout: float | None) -> Any:
+    server_settings = {"application_name": "session-db"}
+    if settings.schema_name is not None:
+        server_settings["search_path"] = f'"{settings.schema_name}"'
+    arguments: dict[str, Any] = {
+        "command_timeout": command_timeout,
+        "statement_cache_size": settings.statement_cache_size,
+        "server_settings": server_settings,
+    }
+    if settings.url is not None:
+        arguments["dsn"] = asyncpg_url(settings.url.get_secret_value())
+    else:
+        server = embedded_server(settings.home)
+        # Asked before every connection: after a crash of the server the pool heals by itself.
+        await asyncio.to_thread(server.acquire)
+        arguments |= server.connect_arguments
+    try:
+        return await asyncpg.connect(**arguments)
+    except (OSError, asyncpg.InvalidCatalogNameError, asyncpg.InvalidAuthorizationSpecificationError, asyncpg.CannotConnectNowError) as error:
+        raise Unavailable(f"the database cannot be reached: {error}. Is it running, and is SESSION_DB_URL right?") from error

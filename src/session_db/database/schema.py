@@ -1,0 +1,105 @@
+"""Tables: made, brought up to date and dropped, by one process at a time."""
+
+from pathlib import Path
+from typing import Any
+
+from alembic import command
+from alembic.config import Config
+from alembic.script import ScriptDirectory
+from sqlalchemy import Connection, text
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from session_db.database.connection import create_engine
+from session_db.errors import Conflict
+from session_db.models import METADATA
+from session_db.settings import get_settings
+
+VERSION_TABLE = "session_db_version"
+_LOCK = "SELECT pg_advisory_xact_lock(hashtextextended('session_db schema ' || current_schema(), 0))"
+
+
+async def init_db() -> None:
+    """Make all tables, or bring them up to date.
+
+    Many processes may call it at once: one works, the others wait and find it done.
+
+    Raises:
+        Conflict: the database holds somebody else's ``sessions`` table; nothing is changed.
+    """
+    engine = create_engine(get_settings(), pooled=False)
+    try:
+        async with engine.connect() as connection:
+            if await _version(connection) == head():
+                return
+        async with engine.begin() as connection:
+            await _prepare(connection)
+            await connection.run_sync(_upgrade)
+    finally:
+        await engine.dispose()
+
+
+async def reset_db() -> None:
+    """Drop all tables of ours with everything in them and make them anew. WARNING: deletes all data."""
+    engine = create_engine(get_settings(), pooled=False)
+    try:
+        async with engine.begin() as connection:
+            await _prepare(connection)
+            await connection.run_sync(_drop)
+            await connection.run_sync(_upgrade)
+    finally:
+        await engine.dispose()
+
+
+async def current_revision() -> str | None:
+    """Return the revision of the tables, or None where there are none."""
+    engine = create_engine(get_settings(), pooled=False)
+    try:
+        async with engine.connect() as connection:
+            return await _version(connection)
+    finally:
+        await engine.dispose()
+
+
+def head() -> str:
+    """Return the newest revision that this package has."""
+    revision = ScriptDirectory.from_config(alembic_config()).get_current_head()
+    assert revision is not None, "the package carries its migrations"  # noqa: S101  a broken wheel, not bad input
+    return revision
+
+
+def alembic_config(**attributes: Any) -> Config:
+    """Return Alembic's configuration for the migrations in this package."""
+    config = Config()
+    config.set_main_option("script_location", str(Path(__file__).parents[1] / "migrations").replace("%", "%%"))
+    config.attributes.update(attributes)
+    return config
+
+
+async def _prepare(connection: AsyncConnection) -> None:
+    schema = get_settings().schema_name
+    if schema is not None and not await connection.scalar(text("SELECT to_regnamespace(:name)"), {"name": f'"{schema}"'}):
+        # IF NOT EXISTS still collides with another process that creates it now; the lock must name something that exists.
+        await connection.execute(text("SELECT pg_advisory_xact_lock(hashtextextended('session_db create schema', 0))"))
+        await connection.execute(text(f'CREATE SCHEMA IF NOT EXISTS "{schema}"'))
+    await connection.execute(text(_LOCK))
+    if await _version(connection) is None and await connection.scalar(text("SELECT to_regclass('sessions')")):
+        raise Conflict(
+            "this database already has a table `sessions` that is not session-db's; nothing was changed. "
+            "Set SESSION_DB_SCHEMA to a schema of its own (SESSION_DB_SCHEMA=session_db), or SESSION_DB_URL to another database."
+        )
+
+
+async def _version(connection: AsyncConnection) -> str | None:
+    if not await connection.scalar(text("SELECT to_regclass(:name)"), {"name": VERSION_TABLE}):
+        return None
+    revision: str | None = await connection.scalar(text(f"SELECT version_num FROM {VERSION_TABLE}"))
+    return revision
+
+
+def _upgrade(connection: Connection) -> None:
+    command.upgrade(alembic_config(connection=connection), "head")
+
+
+def _drop(connection: Connection) -> None:
+    METADATA.drop_all(connection)
+    connection.execute(text(f"DROP TABLE IF EXISTS {VERSION_TABLE}"))

@@ -1,0 +1,80 @@
+"""One commit, at the edge: the database session that crud functions are given."""
+
+import warnings
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from typing import Any
+
+from sqlalchemy import event
+from sqlalchemy.ext.asyncio import AsyncSession as SQLAlchemyAsyncSession
+from sqlalchemy.orm import ORMExecuteState, Session, UOWTransaction
+from sqlmodel.ext.asyncio.session import AsyncSession
+
+from session_db.database.connection import get_engine
+
+
+class UncommittedWarning(UserWarning):
+    """Rows were written and never committed: they are gone."""
+
+
+class UnitOfWork(AsyncSession):
+    """An ``AsyncSession`` with both ``exec`` and ``execute``, which warns when written rows are thrown away by a missing commit."""
+
+    # SQLModel marks execute as deprecated; both seeds call it.
+    execute = SQLAlchemyAsyncSession.execute  # type: ignore[assignment]
+
+    def __init__(self, *arguments: Any, **keywords: Any) -> None:
+        super().__init__(*arguments, **keywords)
+        event.listen(self.sync_session, "after_flush", _note_flush)
+        event.listen(self.sync_session, "do_orm_execute", _note_statement)
+        event.listen(self.sync_session, "after_commit", _forget)
+        event.listen(self.sync_session, "after_rollback", _forget)
+
+    async def close(self) -> None:
+        """Close the session; rows that were written and not committed are thrown away, with a warning."""
+        lost = self.sync_session.info.get("written", False)
+        await super().close()
+        if lost:
+            warnings.warn(
+                "rows were written and not committed, so they are gone; use `async with get_async_session() as db`, or call `await db.commit()`.",
+                UncommittedWarning,
+                stacklevel=3,
+            )
+
+
+def _note_flush(session: Session, _context: UOWTransaction) -> None:
+    session.info["written"] = True
+
+
+def _note_statement(state: ORMExecuteState) -> None:
+    if state.is_insert or state.is_update or state.is_delete:
+        state.session.info["written"] = True
+
+
+def _forget(session: Session) -> None:
+    session.info["written"] = False
+
+
+def async_session() -> UnitOfWork:
+    """Open a database session on the engine of this event loop. Whoever opens it commits it."""
+    return UnitOfWork(get_engine(), expire_on_commit=False)
+
+
+@asynccontextmanager
+async def get_async_session() -> AsyncIterator[UnitOfWork]:
+    """Open a database session that commits when the block ends well and rolls back when it raises."""
+    db = async_session()
+    try:
+        yield db
+        await db.commit()
+    except BaseException:
+        await db.rollback()
+        raise
+    finally:
+        await db.close()
+
+
+async def get_session() -> AsyncIterator[UnitOfWork]:
+    """Give a database session to a FastAPI route; see ``DatabaseSession``, which also commits before the answer is sent."""
+    async with get_async_session() as db:
+        yield db

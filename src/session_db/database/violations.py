@@ -1,0 +1,75 @@
+"""What a violated constraint means to the caller."""
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from typing import Any
+
+from sqlalchemy.exc import DBAPIError, IntegrityError
+from sqlalchemy.ext.asyncio import AsyncSession
+
+from session_db.errors import AlreadyExists, Conflict, InvalidInput, NotFound, SessionDBError
+
+_TAKEN = {
+    "pk_sessions": "a session with this id exists already; use another session_id, or get the one that is there.",
+    "uq_sessions_working_dir_session_slug": "this working_dir has a session with this slug already; use another session_slug.",
+    "pk_agents": "this session has an agent with this id already; use another id.",
+    "pk_agent_logs": "this session has an event with this id already.",
+    "pk_messages": "this session has a message with this index already.",
+    "uq_messages_session_id_client_id": "this session has a message with this client_id already.",
+    "uq_memory_files_session_id_file_path": "this session has a memory file with this path already; update that one.",
+    "uq_memory_files_session_id_primary": "this session has a primary memory file already.",
+    "pk_clips": "a clip with this clip_id exists already; use another clip_id.",
+    "pk_songs": "a song with this song_id exists already; use another song_id.",
+    "pk_playlists": "a playlist with this playlist_id exists already; use another playlist_id.",
+}
+_MISSING = {
+    "fk_agents_session_id_sessions": "there is no session with this id.",
+    "fk_agents_parent": "the parent agent is not in this session.",
+    "fk_agent_logs_session_id_sessions": "there is no session with this id.",
+    "fk_agent_logs_agent": "the agent is not in this session; create it first, or leave agent_id out.",
+    "fk_messages_session_id_sessions": "there is no session with this id.",
+    "fk_memory_files_session_id_sessions": "there is no session with this id.",
+    "fk_usage_agent": "the agent is not in this session.",
+}
+_REFUSED = {
+    "ck_sessions_status": "the status does not fit the session's type.",
+    "ck_sessions_session_type": "the session type is unknown.",
+    "ck_agents_status": "the agent's status is unknown.",
+    "ck_agent_logs_event_category": "the event category is unknown.",
+}
+CONSTRAINTS: dict[str, tuple[type[SessionDBError], str]] = {
+    **{name: (AlreadyExists, message) for name, message in _TAKEN.items()},
+    **{name: (NotFound, message) for name, message in _MISSING.items()},
+    **{name: (InvalidInput, message) for name, message in _REFUSED.items()},
+}
+
+
+@asynccontextmanager
+async def translated(db: AsyncSession, **details: Any) -> AsyncIterator[None]:
+    """Flush what the block adds, and turn the driver's errors into ours, the driver's as ``__cause__``.
+
+    It works behind a savepoint, so that a caller who catches the error can go on with its transaction.
+
+    Args:
+        db: the database session.
+        details: the ids involved; they stand in the message and in ``details`` of the error.
+    """
+    try:
+        async with db.begin_nested():
+            yield
+            await db.flush()
+    except DBAPIError as error:
+        raise translate(error, **details) or error from error
+
+
+def translate(error: DBAPIError, **details: Any) -> SessionDBError | None:
+    """Return our error for the driver's, or None where it has no meaning of its own."""
+    suffix = f" ({', '.join(f'{name}={value}' for name, value in details.items())})" if details else ""
+    if isinstance(error, IntegrityError):
+        constraint = getattr(error.driver_exception, "constraint_name", None)
+        family, message = CONSTRAINTS.get(constraint or "", (Conflict, f"the database refused it by {constraint}."))
+        return family(message + suffix, constraint=constraint, **details)
+    sqlstate = getattr(error.driver_exception, "sqlstate", None) or ""
+    if sqlstate.startswith("22"):
+        return InvalidInput(f"the database cannot store a value: {error.driver_exception}{suffix}", **details)
+    return None

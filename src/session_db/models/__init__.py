@@ -1,0 +1,34 @@
+"""Tables and their Create, Update and Read models."""
+
+from session_db.models.agent_logs import AgentLog, AgentLogCreate, AgentLogRead
+from session_db.models.agents import Agent, AgentCreate, AgentRead, AgentUpdate
+from session_db.models.clips import Clip, ClipCreate, ClipRead, ClipUpdate, ClipVersion
+from session_db.models.memory_files import MemoryFile, MemoryFileCreate, MemoryFileRead, MemoryFileUpdate
+from session_db.models.messages import Message, MessageCreate, MessageRead
+from session_db.models.playlists import Playlist, PlaylistCreate, PlaylistRead, PlaylistUpdate
+from session_db.models.sdk_sessions import SDKSession
+from session_db.models.sessions import Session, SessionCreate, SessionNameUpdate, SessionRead, SessionUpdate
+from session_db.models.songs import Song, SongCreate, SongRead, SongUpdate
+from session_db.models.table import Model
+from session_db.models.transcripts import Transcript, TranscriptEntry
+from session_db.models.usage import ActivityMinute, Usage
+
+METADATA = Model.metadata
+"""The tables of this package and nothing else."""
+
+_TABLES = (
+    Session, Agent, AgentLog, Message, MemoryFile, Transcript, TranscriptEntry, Usage, ActivityMinute, SDKSession, Clip, ClipVersion, Song, Playlist,
+)  # fmt: skip
+
+for _table in _TABLES:
+    for _field, _info in _table.model_fields.items():
+        # A description is written once: a field's is its column's comment.
+        _table.__mapper__.columns[_field].comment = _info.description
+
+__all__ = [
+    "METADATA", "ActivityMinute", "Agent", "AgentCreate", "AgentLog", "AgentLogCreate", "AgentLogRead", "AgentRead", "AgentUpdate",
+    "Clip", "ClipCreate", "ClipRead", "ClipUpdate", "ClipVersion", "MemoryFile", "MemoryFileCreate", "MemoryFileRead", "MemoryFileUpdate",
+    "Message", "MessageCreate", "MessageRead", "Playlist", "PlaylistCreate", "PlaylistRead", "PlaylistUpdate", "SDKSession",
+    "Session", "SessionCreate", "SessionNameUpdate", "SessionRead", "SessionUpdate", "Song", "SongCreate", "SongRead", "SongUpdate",
+    "Transcript", "TranscriptEntry", "Usage",
+]  # fmt: skip

@@ -1,0 +1,82 @@
+"""Events: what happened in a session, in the order it was recorded."""
+
+from datetime import datetime
+from typing import Annotated, Any, ClassVar, Literal
+from uuid import UUID
+
+from pydantic import PlainValidator
+from sqlalchemy import CheckConstraint, ForeignKeyConstraint, Index, UniqueConstraint, text
+from sqlmodel import Field
+
+from session_db.ids import new_id
+from session_db.models.table import BigInt, ForeignJSON, Input, Model, Moment, Text, UtcDateTime, flag, moment, now
+
+EventCategory = Literal["hook", "response", "phase"]
+
+
+class AgentLogBase(Model):
+    """Fields that a caller may set and read."""
+
+    session_id: UUID = Field(description="Session that it happened in.")
+    agent_id: UUID | None = Field(None, description="Agent that did it; null: the session's own.")
+    event_category: str = Field(max_length=20, description="hook, response or phase.")
+    event_type: str = Field(max_length=200, description="PreToolUse, TextBlock, …")
+    tool_name: str | None = Field(None, max_length=200, description="Tool, for events of tools.")
+    tool_use_id: str | None = Field(None, max_length=255, description="The call that the event belongs to; one call, several events.")
+    sdk_session_id: str | None = Field(None, max_length=255, description="The agent SDK's session id.")
+    checkpoint_id: int | None = Field(None, description="Checkpoint of the plan that was built.")
+    duration_ms: int | None = Field(None, sa_type=BigInt, description="How long it took, in milliseconds.")
+
+
+class AgentLog(AgentLogBase, table=True):
+    """`tool_output` and `content` are readable cuts of the payload, 16 kB at most; the payload is the sender's own."""
+
+    __tablename__ = "agent_logs"
+    __table_args__ = (
+        ForeignKeyConstraint(["session_id"], ["sessions.id"], ondelete="CASCADE"),
+        ForeignKeyConstraint(["session_id", "agent_id"], ["agents.session_id", "agents.id"], name="fk_agent_logs_agent"),
+        UniqueConstraint("session_id", "event_index"),
+        CheckConstraint("event_category IN ('hook', 'response', 'phase')", name="event_category"),
+        Index(None, "session_id", "agent_id", "event_index"),
+        Index(None, "session_id", "timestamp", "event_index"),
+        Index(None, "session_id", "tool_use_id", postgresql_where=text("tool_use_id IS NOT NULL")),
+        {"comment": "Events of sessions."},
+    )
+
+    session_id: UUID = Field(primary_key=True, description="Session that it happened in.")
+    id: UUID = Field(default_factory=new_id, primary_key=True, description="UUIDv7, or derived from what was captured: sent again it is the same.")
+    event_index: int = Field(sa_type=BigInt, description="Order of recording in the session, from 0 without a gap.")
+    tool_input: Any = Field(None, sa_type=ForeignJSON, nullable=True, description="Input of the tool, lossless.")
+    payload: Any = Field(None, sa_type=ForeignJSON, nullable=True, description="Full event data, lossless.")
+    tool_output: str | None = Field(None, sa_type=Text, description="Readable output of the tool, cut at 16 kB.")
+    content: str | None = Field(None, sa_type=Text, description="Readable text of the event, cut at 16 kB.")
+    truncated: bool = flag("Whether tool_output or content was cut.")
+    timestamp: datetime = Field(default_factory=now, sa_type=UtcDateTime, description="When it happened, by the sender's clock.")
+    recorded_at: datetime = moment("When it was stored.")
+
+
+class AgentLogCreate(AgentLogBase, Input):
+    """An event to append."""
+
+    lossless_fields: ClassVar[frozenset[str]] = frozenset({"tool_input", "payload", "tool_output", "content"})
+
+    id: UUID | None = Field(None, description="Key of the event in its session: sent again it changes nothing. Unset: a new one.")
+    event_category: EventCategory
+    tool_input: Any = None
+    payload: Any = None
+    tool_output: Annotated[str | None, PlainValidator(lambda value: value)] = None
+    content: Annotated[str | None, PlainValidator(lambda value: value)] = None
+    timestamp: Moment | None = Field(None, description="Unset: now.")
+
+
+class AgentLogRead(AgentLogBase):
+    """An event as it is shown in lists: without its payload."""
+
+    id: UUID
+    event_index: int
+    tool_input: Any = None
+    tool_output: str | None = None
+    content: str | None = None
+    truncated: bool = False
+    timestamp: datetime
+    recorded_at: datetime

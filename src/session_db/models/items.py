@@ -1,0 +1,55 @@
+"""What clips, songs and playlists have in common."""
+
+from datetime import datetime
+from typing import Any
+from uuid import UUID
+
+from sqlmodel import Field
+
+from session_db.models.table import Input, Model, metadata_field, moment
+
+
+class ItemBase(Model):
+    """Fields of every item that a caller may set and read."""
+
+    project_id: str = Field(min_length=1, max_length=100, description="Project that it belongs to.")
+    name: str = Field(min_length=1, max_length=200, description="Name to show.")
+
+
+class ItemTable(ItemBase):
+    """Columns of every item."""
+
+    metadata_: dict[str, Any] = metadata_field("Whatever the application keeps with the item (bpm, scale, tags, color).")
+    version: int = Field(1, description="Raised by each change.", sa_column_kwargs={"server_default": "1"})
+    created_at: datetime = moment("When it was made.")
+    updated_at: datetime = moment("When it last changed.")
+
+    def __init__(self, **values: Any) -> None:
+        if "metadata" in values:
+            values["metadata_"] = values.pop("metadata")
+        super().__init__(**values)
+
+
+class ItemCreate(ItemBase, Input):
+    """What every new item takes."""
+
+    metadata_: dict[str, Any] = Field(default_factory=dict, alias="metadata")
+
+
+class ItemUpdate(Input):
+    """What may change on every item. Only what is set is applied."""
+
+    project_id: str | None = Field(None, min_length=1, max_length=100)
+    name: str | None = Field(None, min_length=1, max_length=200)
+    metadata_: dict[str, Any] | None = Field(None, alias="metadata", description="Replaces the whole object; None empties it.")
+    session_id: UUID | None = Field(None, description="Session that made the change, kept with the version.")
+    message_index: int | None = Field(None, description="Message that asked for the change, kept with the version.")
+
+
+class ItemRead(ItemBase):
+    """What every item shows."""
+
+    metadata_: dict[str, Any] = Field(default_factory=dict, serialization_alias="metadata")
+    version: int
+    created_at: datetime
+    updated_at: datetime

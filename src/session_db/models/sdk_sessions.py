@@ -1,0 +1,27 @@
+"""Which session an agent SDK's session belongs to; bound once."""
+
+from datetime import datetime
+from uuid import UUID
+
+from sqlalchemy import CheckConstraint, Index
+from sqlmodel import Field
+
+from session_db.models.table import Model, Text, moment, optional_moment
+
+
+class SDKSession(Model, table=True):
+    """A binding, or with `session_id` null the tombstone of a deleted session."""
+
+    __tablename__ = "sdk_sessions"
+    __table_args__ = (
+        CheckConstraint("bound_by IN ('auto', 'environment', 'recorder', 'agent')", name="bound_by"),
+        Index(None, "session_id"),
+        {"comment": "Sessions that SDK sessions belong to."},
+    )
+
+    sdk_key: str = Field(primary_key=True, sa_type=Text, description="The SDK's session id; behind its project where that is no UUID.")
+    session_id: UUID | None = Field(None, description="Session; null: it was deleted.")
+    agent_id: UUID | None = Field(None, description="Agent that runs it.")
+    bound_by: str = Field("auto", max_length=20, description="auto, environment, recorder or agent.")
+    deleted_at: datetime | None = optional_moment("When its session was deleted.")
+    created_at: datetime = moment("When it was bound.")

@@ -1,0 +1,41 @@
+"""Songs: ordered clips."""
+
+from sqlalchemy import Index
+from sqlmodel import Field
+
+from session_db.models.items import ItemCreate, ItemRead, ItemTable, ItemUpdate
+from session_db.models.table import id_list
+
+
+class Song(ItemTable, table=True):
+    """One song as it is now."""
+
+    __tablename__ = "songs"
+    __table_args__ = (
+        Index(None, "project_id", "song_id"),
+        Index(None, "clip_ids", postgresql_using="gin"),
+        {"comment": "Songs: ordered clips."},
+    )
+
+    song_id: str = Field(primary_key=True, max_length=100, description="Name that others know it by.")
+    clip_ids: list[str] = id_list("Its clips, in order.")
+
+
+class SongCreate(ItemCreate):
+    """A song to make."""
+
+    song_id: str = Field(min_length=1, max_length=100)
+    clip_ids: list[str] = Field(default_factory=list)
+
+
+class SongUpdate(ItemUpdate):
+    """A change of a song."""
+
+    clip_ids: list[str] | None = None
+
+
+class SongRead(ItemRead):
+    """A song as it is shown."""
+
+    song_id: str
+    clip_ids: list[str]

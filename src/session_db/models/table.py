@@ -1,0 +1,204 @@
+"""What every table and every input model is made from."""
+
+import json
+import math
+from collections.abc import Iterator, Mapping, Sequence
+from datetime import UTC, datetime
+from typing import Annotated, Any, ClassVar
+
+from pydantic import AfterValidator, model_validator
+from sqlalchemy import BigInteger, Dialect, MetaData, Numeric, TypeDecorator, text
+from sqlalchemy import Text as SQLText
+from sqlalchemy.dialects.postgresql import JSONB, TIMESTAMP
+from sqlalchemy.dialects.postgresql import JSON as POSTGRESQL_JSON
+from sqlalchemy.ext.mutable import MutableDict
+from sqlmodel import Field, SQLModel
+from sqlmodel._compat import SQLModelConfig
+
+from session_db.errors import InvalidInput
+
+MAX_DEPTH = 200
+"""Levels of nesting that a JSON value of ours may have."""
+
+NAMING_CONVENTION = {
+    "pk": "pk_%(table_name)s",
+    "uq": "uq_%(table_name)s_%(column_0_N_name)s",
+    "ix": "ix_%(table_name)s_%(column_0_N_name)s",
+    "fk": "fk_%(table_name)s_%(column_0_N_name)s_%(referred_table_name)s",
+    "ck": "ck_%(table_name)s_%(constraint_name)s",
+}
+
+
+class Model(SQLModel):
+    """Base of all models; tables of ours stand in a metadata of their own."""
+
+    metadata: ClassVar[MetaData] = MetaData(naming_convention=NAMING_CONVENTION)
+
+
+def as_utc(moment: datetime) -> datetime:
+    """Return the moment in UTC; a naive one is taken as UTC."""
+    return moment.replace(tzinfo=UTC) if moment.tzinfo is None else moment.astimezone(UTC)
+
+
+def now() -> datetime:
+    """Return the current time in UTC."""
+    return datetime.now(UTC)
+
+
+Moment = Annotated[datetime, AfterValidator(as_utc)]
+"""A datetime input: aware, or naive and then UTC."""
+
+
+class UtcDateTime(TypeDecorator[datetime]):
+    """``timestamptz`` that takes a naive datetime as UTC and always gives an aware one."""
+
+    impl = TIMESTAMP(timezone=True)
+    cache_ok = True
+
+    def process_bind_param(self, value: datetime | None, dialect: Dialect) -> datetime | None:
+        return None if value is None else as_utc(value)
+
+
+class JSONText(str):
+    """JSON as its sender wrote it, to be stored as it is."""
+
+    __slots__ = ()
+
+
+class ForeignJSON(TypeDecorator[Any]):
+    """``json``: somebody else's JSON, kept as text and lossless.
+
+    A ``JSONText`` is stored as it is; any other value is encoded as ASCII, so that NUL and lone surrogates survive.
+    """
+
+    impl = POSTGRESQL_JSON(none_as_null=True)
+    cache_ok = True
+
+    def bind_processor(self, dialect: Dialect) -> Any:
+        return lambda value: value if value is None or isinstance(value, JSONText) else encode_json(value)
+
+
+def encode_json(value: Any) -> str:
+    """Encode a value losslessly as ASCII JSON.
+
+    Raises:
+        InvalidInput: the value is no JSON: NaN, infinity, an unknown type, too deep, or a circle.
+    """
+    try:
+        return json.dumps(value, ensure_ascii=True, allow_nan=False)
+    except (TypeError, ValueError, RecursionError) as error:
+        raise InvalidInput(f"the value is no JSON: {error}. Send plain objects, lists, texts, finite numbers, true, false and null.") from error
+
+
+OwnJSON = JSONB(none_as_null=True)
+"""``jsonb``: JSON that we own and query."""
+
+Metadata = MutableDict.as_mutable(JSONB())
+"""``jsonb`` object whose changes in place are tracked."""
+
+Money = Numeric(20, 10, asdecimal=False)
+"""US dollars; exact in the database, float in Python."""
+
+BigInt = BigInteger()
+Text = SQLText()
+
+
+
+def counter(description: str, *, default: int = 0) -> Any:
+    """A ``bigint`` that starts at zero."""
+    return Field(default, sa_type=BigInt, description=description, sa_column_kwargs={"server_default": text(str(default))})
+
+
+def flag(description: str, *, default: bool = False) -> Any:
+    return Field(default=default, description=description, sa_column_kwargs={"server_default": text(str(default).lower())})
+
+
+def moment(description: str) -> Any:
+    """A ``timestamptz`` that defaults to now."""
+    return Field(default_factory=now, sa_type=UtcDateTime, description=description, sa_column_kwargs={"server_default": text("now()")})
+
+
+def optional_moment(description: str) -> Any:
+    return Field(None, sa_type=UtcDateTime, description=description)
+
+
+def dollars(description: str) -> Any:
+    """US dollars, zero at first."""
+    return Field(0.0, sa_type=Money, description=description, sa_column_kwargs={"server_default": text("0")})
+
+
+def metadata_field(description: str) -> Any:
+    """The ``metadata`` column of a table: SQLAlchemy keeps that name for itself, so the attribute is ``metadata_``."""
+    return Field(
+        default_factory=dict,
+        sa_type=Metadata,
+        nullable=False,
+        description=description,
+        sa_column_kwargs={"name": "metadata", "server_default": text("'{}'::jsonb")},
+    )
+
+
+def id_list(description: str) -> Any:
+    """An ordered ``jsonb`` array of ids."""
+    return Field(
+        default_factory=list, sa_type=OwnJSON, nullable=False, description=description, sa_column_kwargs={"server_default": text("'[]'::jsonb")}
+    )
+
+
+class Input(Model):
+    """Base of the models that callers fill in: unknown fields are refused, and so is what PostgreSQL cannot hold."""
+
+    model_config = SQLModelConfig(extra="forbid", populate_by_name=True)
+
+    @model_validator(mode="after")
+    def _storable(self) -> "Input":
+        for name in self.model_fields_set:
+            if name not in self.lossless_fields:
+                refuse_unstorable(getattr(self, name), name.rstrip("_"))
+        return self
+
+    lossless_fields: ClassVar[frozenset[str]] = frozenset()
+    """Fields whose values go to columns that hold anything."""
+
+    def changes(self) -> dict[str, Any]:
+        """Return what the caller set, by attribute name."""
+        return {name: getattr(self, name) for name in self.model_fields_set}
+
+
+def refuse_unstorable(value: Any, path: str) -> None:
+    """Raise ``InvalidInput`` with the path of the first part that ``text`` or ``jsonb`` cannot hold."""
+    for where, part, depth in _parts(value, path):
+        if depth > MAX_DEPTH:
+            raise InvalidInput(f"{where}: nested deeper than {MAX_DEPTH} levels; make it flatter.", path=where)
+        problem = _problem(part)
+        if problem:
+            raise InvalidInput(f"{where}: {problem}", path=where)
+
+
+def _problem(part: Any) -> str | None:
+    if isinstance(part, str):
+        if "\x00" in part:
+            return "holds a NUL character (U+0000), which PostgreSQL cannot store; remove it."
+        try:
+            part.encode()
+        except UnicodeEncodeError:
+            return "holds a lone surrogate, which is no valid text; remove it."
+    if isinstance(part, float) and not math.isfinite(part):
+        return f"is {part}, which JSON has no word for; send a finite number or null."
+    return None
+
+
+def _parts(value: Any, path: str) -> Iterator[tuple[str, Any, int]]:
+    """Walk a JSON value without recursion: (path, part, depth), keys of objects included."""
+    todo: list[tuple[str, Any, int]] = [(path, value, 0)]
+    while todo:
+        where, part, depth = todo.pop()
+        yield where, part, depth
+        if depth > MAX_DEPTH:
+            continue
+        if isinstance(part, Mapping):
+            for key, child in part.items():
+                yield f"{where}.{ascii(key)[1:-1]}", key, depth
+                todo.append((f"{where}.{ascii(key)[1:-1] if isinstance(key, str) else key}", child, depth + 1))
+        elif isinstance(part, Sequence) and not isinstance(part, str | bytes):
+            todo.extend((f"{where}[{index}]", child, depth + 1) for index, child in enumerate(part))

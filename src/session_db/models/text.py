@@ -1,0 +1,19 @@
+"""Readable text: what columns, people and searches get of somebody else's text."""
+
+READABLE_LIMIT = 16_384
+"""Characters that a readable column keeps; the whole text stands in the payload."""
+
+
+def readable(text: str) -> str:
+    """Return the text as PostgreSQL can hold it: NUL and lone surrogates become U+FFFD.
+
+    Everything that people and searches read passes here; this is where redaction belongs.
+    """
+    return text.replace("\x00", "\ufffd").encode("utf-16", "surrogatepass").decode("utf-16", "replace")
+
+
+def cut(text: str | None, limit: int = READABLE_LIMIT) -> tuple[str | None, bool]:
+    """Return the readable beginning of a text, and whether something was cut off."""
+    if text is None:
+        return None, False
+    return readable(text[:limit]), len(text) > limit

@@ -1,0 +1,134 @@
+"""Settings: one frozen value, read from the environment and ``.env`` files.
+
+Every field is read from ``SESSION_DB_<NAME>``; some also have a name of the second seed (``TOOLER_DB_URL``, ``DB_POOL_SIZE`` …). The
+environment beats a file, ``SESSION_DB_*`` beats the other names. A program that imports the package reads the ``.env`` of its working
+directory; the ``session-db`` command does not, it may be run in a stranger's folder.
+"""
+
+import os
+from pathlib import Path
+from typing import Any
+
+from dotenv import dotenv_values
+from platformdirs import user_data_path
+from pydantic import AliasChoices, Field, SecretStr, ValidationError
+from pydantic_settings import BaseSettings, SettingsConfigDict
+
+from session_db.errors import InvalidInput
+
+
+def default_home() -> Path:
+    """Return where the embedded PostgreSQL and its files live unless ``SESSION_DB_HOME`` says otherwise."""
+    if hasattr(os, "geteuid") and os.geteuid() == 0:
+        return Path("/var/lib/session-db")
+    return user_data_path("session-db", appauthor=False)
+
+
+def _named(field: str, *others: str) -> AliasChoices:
+    return AliasChoices(f"SESSION_DB_{field.upper()}", *others, field)
+
+
+class Settings(BaseSettings):
+    """Where the database is and how to talk to it."""
+
+    model_config = SettingsConfigDict(frozen=True, extra="ignore", env_ignore_empty=True)
+
+    url: SecretStr | None = Field(
+        None,
+        validation_alias=_named("url", "TOOLER_DB_URL"),
+        description="PostgreSQL to use (`postgresql://user:password@host/database`); unset: the embedded one.",
+    )
+    home: Path = Field(
+        default_factory=default_home,
+        validation_alias=_named("home"),
+        description="Directory of the embedded PostgreSQL and of files of ours.",
+    )
+    schema_name: str | None = Field(
+        None,
+        validation_alias=AliasChoices("SESSION_DB_SCHEMA", "schema_name"),
+        pattern=r"^[A-Za-z_][A-Za-z0-9_]{0,62}$",
+        description="Schema that holds all tables; unset: the connection's own.",
+    )
+    pool_size: int = Field(10, ge=1, validation_alias=_named("pool_size", "DB_POOL_SIZE"), description="Connections kept open per process.")
+    max_overflow: int = Field(
+        20, ge=0, validation_alias=_named("max_overflow", "DB_MAX_OVERFLOW"), description="Connections beyond `pool_size` when busy."
+    )
+    pool_recycle: int = Field(
+        3600, ge=-1, validation_alias=_named("pool_recycle", "DB_POOL_RECYCLE"), description="Seconds after which a connection is replaced."
+    )
+    command_timeout: float = Field(
+        30, gt=0, validation_alias=_named("command_timeout"), description="Seconds after which a statement is given up."
+    )
+    statement_cache_size: int = Field(
+        512, ge=0, validation_alias=_named("statement_cache_size"), description="Prepared statements kept per connection; 0 switches them off."
+    )
+    echo: bool = Field(default=False, validation_alias=_named("echo", "DB_ECHO"), description="Log every SQL statement.")
+
+
+def load_settings(*, env_file: Path | None = None, working_directory: bool = False) -> Settings:
+    """Read the settings.
+
+    Args:
+        env_file: a file to read in addition; it must exist.
+        working_directory: read ``.env`` of the working directory too.
+
+    Raises:
+        InvalidInput: a value does not fit; the message names the setting and where it came from.
+    """
+    files = _env_files(env_file, working_directory=working_directory)
+    try:
+        return Settings(_env_file=files)
+    except ValidationError as error:
+        problems = "; ".join(f"{_setting_name(e['loc'])}: {e['msg']}" for e in error.errors(include_input=False, include_url=False))
+        raise InvalidInput(f"settings: {problems}. Correct it in the environment or in {_listed(files)}.") from None
+
+
+def origins(settings: Settings, *, env_file: Path | None = None, working_directory: bool = False) -> dict[str, str]:
+    """Say for each setting where its value came from: ``environment NAME``, ``PATH NAME`` or ``default``."""
+    files = _env_files(env_file, working_directory=working_directory)
+    sources = [("environment", dict(os.environ)), *((str(path), dotenv_values(path)) for path in reversed(files) if path.is_file())]
+    return {field: _origin(field, sources) for field in type(settings).model_fields}
+
+
+def _origin(field: str, sources: list[tuple[str, Any]]) -> str:
+    alias = Settings.model_fields[field].validation_alias
+    names = [str(name) for name in alias.choices if name != field] if isinstance(alias, AliasChoices) else []
+    for source, values in sources:
+        for name in names:
+            if values.get(name):
+                return f"{source} {name}"
+    return "default"
+
+
+def _env_files(env_file: Path | None, *, working_directory: bool) -> list[Path]:
+    """Return the files to read, the weakest first."""
+    if env_file is not None and not env_file.is_file():
+        raise InvalidInput(f"there is no file {env_file}; name an existing one with --env-file.", path=str(env_file))
+    home = Path(os.environ.get("SESSION_DB_HOME") or default_home())
+    here = [Path(".env")] if working_directory else []
+    return [home / ".env", *here, *([env_file] if env_file else [])]
+
+
+def _setting_name(location: tuple[int | str, ...]) -> str:
+    name = str(location[0])
+    return name if name.isupper() else f"SESSION_DB_{name.upper()}"
+
+
+def _listed(files: list[Path]) -> str:
+    return " or ".join(str(path) for path in files)
+
+
+class _Current:
+    settings: Settings | None = None
+
+
+def get_settings() -> Settings:
+    """Return the settings of this process, read once."""
+    if _Current.settings is None:
+        _Current.settings = load_settings(working_directory=True)
+    return _Current.settings
+
+
+def use_settings(settings: Settings | None) -> None:
+    """Replace the settings of this process; ``None`` reads them anew at the next use. Engines made before keep theirs: call ``close_db`` first."""
+    _Current.settings = settings
