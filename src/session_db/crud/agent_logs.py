@@ -1,7 +1,7 @@
 """Events: append and list."""
 
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from datetime import datetime
 from typing import Any, Literal, NamedTuple
 from uuid import UUID
@@ -201,3 +201,13 @@ async def list_agent_logs(
         query = query.where(tuple_(col(AgentLog.timestamp), col(AgentLog.event_index)) > tuple_(*decode_cursor(cursor, datetime, int)))
     rows = await db.execute(query.order_by(col(AgentLog.timestamp), col(AgentLog.event_index)).limit(limit + 1))
     return page_of(list(rows.scalars().all()), limit, "timestamp", "event_index")
+
+
+async def get_tool_calls(db: AsyncSession, session_id: UUID, tool_use_ids: Collection[str]) -> dict[str, tuple[str | None, datetime]]:
+    """Return the tool and the beginning of these calls, by tool_use_id, as far as they are recorded."""
+    if not tool_use_ids:
+        return {}
+    query = select(AgentLog.tool_use_id, AgentLog.tool_name, AgentLog.timestamp).where(
+        col(AgentLog.session_id) == session_id, col(AgentLog.tool_use_id).in_(set(tool_use_ids)), col(AgentLog.event_type) == "ToolUseBlock"
+    )
+    return {str(tool_use_id): (tool_name, moment) for tool_use_id, tool_name, moment in await db.execute(query)}

@@ -123,3 +123,14 @@ async def move_totals(db: AsyncSession, session_id: UUID, agent_id: UUID, differ
     of_session = update(Session).where(col(Session.id) == session_id)
     values = {f"total_{name}": getattr(Session, f"total_{name}") + difference for name, difference in moved.items()}
     await db.execute(of_session.values(values | {"updated_at": func.now()}).execution_options(synchronize_session=False))
+
+
+async def ensure_agent(db: AsyncSession, agent_data: AgentCreate) -> Agent:
+    """Return the agent with this id, made now where the session has none. The caller holds the session's lock."""
+    query = select(Agent).where(col(Agent.session_id) == agent_data.session_id, col(Agent.id) == agent_data.id)
+    agent = (await db.execute(query.execution_options(populate_existing=True))).scalar_one_or_none()
+    if agent is None:
+        agent = Agent(**agent_data.model_dump(exclude={"metadata_", "cost"}), metadata_=dict(agent_data.metadata_))
+        db.add(agent)
+        await db.flush()
+    return agent

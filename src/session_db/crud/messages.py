@@ -91,3 +91,17 @@ async def get_message_count(db: AsyncSession, session_id: UUID) -> int:
     """Return how many messages the session has; 0 where there is no such session. Costs one read by primary key."""
     query = select(Session.message_count).where(col(Session.id) == session_id, col(Session.deleted_at).is_(None))
     return await db.scalar(query) or 0
+
+
+async def extend_message(db: AsyncSession, session_id: UUID, client_id: str, text: str) -> bool:
+    """Add a further paragraph to a message that was recorded before its end; return whether there is such a message.
+
+    The caller holds the session's lock.
+    """
+    query = select(Message).where(col(Message.session_id) == session_id, col(Message.client_id) == client_id)
+    message = (await db.execute(query.execution_options(populate_existing=True))).scalar_one_or_none()
+    if message is None:
+        return False
+    message.message_data = message.message_data | {"content": f"{message.message_data['content']}\n\n{text}"}
+    await db.flush()
+    return True

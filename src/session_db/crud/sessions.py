@@ -5,6 +5,7 @@ from typing import Any
 from uuid import UUID
 
 from sqlalchemy import Select, select, tuple_, update
+from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.ext.asyncio import AsyncSession
 from sqlmodel import col
 
@@ -200,3 +201,11 @@ async def delete_session(db: AsyncSession, session_id: UUID) -> bool:
     return True
 
 
+
+
+async def ensure_session(db: AsyncSession, session_data: SessionCreate, began: datetime) -> bool:
+    """Create the session with this id where there is none, and return whether it was; it began in the past."""
+    values = session_data.model_dump(exclude={"session_id", "session_name", "metadata_"})
+    fresh = insert(Session).values(**values, id=session_data.session_id, created_at=began, last_activity=began)
+    created = await db.execute(fresh.on_conflict_do_nothing(index_elements=["id"]).returning(col(Session.id)))
+    return created.first() is not None

@@ -1,16 +1,24 @@
 """One commit, at the edge: the database session that crud functions are given."""
 
+import asyncio
+import random
 import warnings
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
-from typing import Any
+from typing import Any, TypeVar
 
 from sqlalchemy import event
+from sqlalchemy.exc import DBAPIError
 from sqlalchemy.ext.asyncio import AsyncSession as SQLAlchemyAsyncSession
 from sqlalchemy.orm import ORMExecuteState, Session, UOWTransaction
 from sqlmodel.ext.asyncio.session import AsyncSession
 
 from session_db.database.connection import get_engine
+
+Result = TypeVar("Result")
+
+_TO_BE_REPEATED = ("40P01", "40001")
+"""Deadlock and serialization failure: the transaction did nothing and may succeed now."""
 
 
 class UncommittedWarning(UserWarning):
@@ -72,6 +80,19 @@ async def get_async_session() -> AsyncIterator[UnitOfWork]:
         raise
     finally:
         await db.close()
+
+
+async def in_transaction(work: Callable[[UnitOfWork], Awaitable[Result]], *, attempts: int = 5) -> Result:
+    """Run work in a transaction of its own and commit it; run it again where the database ended it for the sake of another one."""
+    for attempt in range(1, attempts + 1):
+        try:
+            async with get_async_session() as db:
+                return await work(db)
+        except DBAPIError as error:
+            if attempt == attempts or getattr(error.driver_exception, "sqlstate", None) not in _TO_BE_REPEATED:
+                raise
+            await asyncio.sleep(random.uniform(0, 0.05 * attempt))  # noqa: S311  spreads the retries, guards nothing
+    raise AssertionError("the last attempt returns or raises")
 
 
 async def get_session() -> AsyncIterator[UnitOfWork]:

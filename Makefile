@@ -1,0 +1,48 @@
+# The verbs of this checkout. They set up .venv when it is missing or older than the pins; else that costs nothing.
+# ARGS is handed on: make test ARGS="-k messages"
+
+BIN := .venv/bin
+READY := .venv/ready
+PINS := requirements.lock requirements-uv.txt pyproject.toml scripts/set-up
+
+# .venv belongs to the directory and the interpreter it was made for; PYTHON=… asks for another one.
+ifneq ($(PYTHON)$(shell test -x $(BIN)/python && cat $(READY) 2>/dev/null),$(CURDIR))
+.PHONY: $(READY)
+endif
+
+.DEFAULT_GOAL := help
+.PHONY: help demo test check docs format lock set-up clean
+
+help: ## list these verbs
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-8s %s\n", $$1, $$2 }' Makefile
+
+demo: $(READY) ## fill a database with an example and show it
+	@$(BIN)/session-db demo $(ARGS)
+
+test: $(READY) ## run the tests and measure their coverage
+	@$(BIN)/pytest $(or $(ARGS),--cov)
+
+check: $(READY) ## lint, formatting, types and layers
+	@$(BIN)/ruff check
+	@$(BIN)/ruff format --check
+	@$(BIN)/mypy
+	@$(BIN)/lint-imports --no-logo --no-cache
+
+docs: $(READY) ## run every example in README.md and docs/
+	@$(BIN)/pytest tests/test_docs.py $(ARGS)
+
+format: $(READY) ## repair what ruff can
+	@$(BIN)/ruff check --fix-only
+	@$(BIN)/ruff format
+
+lock: $(READY) ## pin anew after a change of dependencies; ARGS=--upgrade takes the newest
+	@$(BIN)/python scripts/lock.py $(ARGS)
+
+set-up: $(READY) ## make .venv ready for all of the above
+	@:
+
+clean: ## remove .venv and every cache
+	@rm -rf .venv .coverage .hypothesis .mypy_cache .pytest_cache .ruff_cache
+
+$(READY): $(PINS)
+	@PYTHON='$(PYTHON)' scripts/set-up

@@ -1,0 +1,272 @@
+"""Import of recorded sessions: transcript files in, sessions, agents, events, messages, usage and cost out.
+
+A batch of lines is written in one transaction with everything made of it and the byte where it ended, so an import that is killed
+goes on where it stopped, and a second one changes nothing.
+"""
+
+import base64
+import functools
+import json
+import socket
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any, BinaryIO
+from uuid import UUID
+
+from session_db.capture.entries import moment_of
+from session_db.capture.lines import BadLine, goes_on, head_of, line_number, read_lines
+from session_db.capture.record import Entry, Recorded, StreamName, append_to_stream, open_stream
+from session_db.capture.recordings import Recording, Stream, find_recordings
+from session_db.crud.erasing import erase_deleted_sessions
+from session_db.crud.sdk_sessions import get_sdk_session, lift_tombstone, sdk_key, session_id_of
+from session_db.crud.transcripts import find_transcripts
+from session_db.database import UnitOfWork, get_async_session, in_transaction
+from session_db.models.text import readable
+
+BATCH_LINES = 500
+BATCH_BYTES = 4 * 1024 * 1024
+CHUNK_BYTES = 1024 * 1024
+
+
+@dataclass(frozen=True)
+class Problem:
+    """A line that could not be read."""
+
+    path: Path
+    line: int
+    reason: str
+
+
+@dataclass
+class ImportReport:
+    """What an import did."""
+
+    sessions_new: int = 0
+    sessions_updated: int = 0
+    sessions_unchanged: int = 0
+    sessions_deleted: int = 0
+    entries: int = 0
+    events: int = 0
+    messages: int = 0
+    usage: int = 0
+    session_ids: list[UUID] = field(default_factory=list)
+    problems: dict[tuple[Path, int], Problem] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Batch:
+    """Lines that are written together: from byte ``start`` to byte ``end`` of the file."""
+
+    lines: list[Entry]
+    start: int
+    end: int
+
+
+@dataclass(frozen=True)
+class Position:
+    """Where the reading of a file goes on, and under which project its stream is known."""
+
+    project_key: str
+    offset: int = 0
+    is_rewritten: bool = False
+
+
+Batches = Callable[[], Iterator[Batch]]
+
+
+class _Overtaken(Exception):  # noqa: N818  nothing went wrong
+    """Another process wrote these lines in the meantime."""
+
+
+async def import_recordings(
+    paths: Iterable[Path], *, restore_deleted: bool = False, on_progress: Callable[[int], None] | None = None
+) -> ImportReport:
+    """Import every recording at or below these paths.
+
+    Args:
+        paths: transcripts, project folders, or the folder of all projects.
+        restore_deleted: import sessions that were deleted, too.
+        on_progress: called with the number of bytes that were read since the last call.
+
+    Raises:
+        NotFound: a path does not exist.
+    """
+    importer = _Importer(on_progress or (lambda _: None), restore_deleted=restore_deleted)
+    for recording in find_recordings(paths):
+        await importer.recording(recording)
+    return importer.report
+
+
+class _Importer:
+    """One run of an import: what it was asked, and what it did."""
+
+    def __init__(self, on_progress: Callable[[int], None], *, restore_deleted: bool) -> None:
+        self.report = ImportReport()
+        self.on_progress = on_progress
+        self.restore_deleted = restore_deleted
+
+    async def recording(self, recording: Recording) -> None:
+        key = sdk_key(recording.sdk_session_id, recording.project_key)
+        if await self._is_deleted(recording, key):
+            self.report.sessions_deleted += 1
+            self.on_progress(recording.size)
+            return
+        written: list[Recorded] = []
+        for stream in recording.streams:
+            written += await self._stream(recording, stream)
+        async with get_async_session() as db:
+            binding = await get_sdk_session(db, key)
+        if binding is not None and binding.session_id is not None:
+            self.report.session_ids.append(binding.session_id)
+        self._count(written)
+
+    def _count(self, written: list[Recorded]) -> None:
+        for recorded in written:
+            self.report.entries += recorded.entries
+            self.report.events += recorded.events
+            self.report.messages += recorded.messages
+            self.report.usage += recorded.usage
+        if any(recorded.is_new_session for recorded in written):
+            self.report.sessions_new += 1
+        elif any(recorded.entries for recorded in written):
+            self.report.sessions_updated += 1
+        else:
+            self.report.sessions_unchanged += 1
+
+    async def _is_deleted(self, recording: Recording, key: str) -> bool:
+        """Say whether the session was deleted and stays so; one to be restored loses its tombstone, and what is left of its rows."""
+        async with get_async_session() as db:
+            binding = await get_sdk_session(db, key)
+        if binding is None or binding.session_id is not None:
+            return False
+        if not self.restore_deleted:
+            return True
+        session_id = session_id_of(recording.sdk_session_id, recording.project_key)
+        while await in_transaction(lambda db: erase_deleted_sessions(db, session_id)):
+            pass
+        await in_transaction(lambda db: lift_tombstone(db, key))
+        return False
+
+    async def _stream(self, recording: Recording, stream: Stream) -> list[Recorded]:
+        """Write what a file holds beyond what was read of it."""
+        with stream.path.open("rb") as file:
+            while True:
+                position = await _position(recording, stream, file)
+                read = _tool_result if stream.is_tool_result else functools.partial(self._transcript, stream.path)
+                batches = functools.partial(read, file, position.offset)
+                try:
+                    return await self._write(_FileStream(stream.path, _name(recording, stream, position)), batches, position)
+                except _Overtaken:
+                    continue
+
+    async def _write(self, target: "_FileStream", batches: Batches, position: Position) -> list[Recorded]:
+        self.on_progress(position.offset)
+        if position.is_rewritten:
+            # In one transaction: killed halfway, the next run must still know that it reads the file anew.
+            return await in_transaction(functools.partial(target.write_anew, batches=batches))
+        written = []
+        for batch in batches():
+            written.append(await in_transaction(functools.partial(target.write, batch=batch)))
+            self.on_progress(batch.end - batch.start)
+        return written
+
+    def _transcript(self, path: Path, file: BinaryIO, offset: int) -> Iterator[Batch]:
+        """Give the lines of a transcript in batches; a bad one is noted and left out, a torn one is where the reading goes on."""
+        lines: list[Entry] = []
+        start = end = offset
+        for line in read_lines(file, offset):
+            if isinstance(line, BadLine):
+                self.report.problems[path, line.start] = Problem(path, line_number(path, line.start), line.reason)
+                if line.is_torn:
+                    break
+                end = line.end
+                continue
+            lines.append((line.text, line.entry))
+            end = line.end
+            if len(lines) >= BATCH_LINES or end - start >= BATCH_BYTES:
+                yield Batch(lines, start, end)
+                lines, start = [], end
+        if end > start:
+            yield Batch(lines, start, end)
+
+
+@dataclass(frozen=True)
+class _FileStream:
+    """A file, and the stream that it is written to."""
+
+    path: Path
+    name: StreamName
+
+    async def write(self, db: UnitOfWork, *, batch: Batch, anew: bool = False) -> Recorded:
+        """Write a batch, and where its file goes on.
+
+        Raises:
+            _Overtaken: the stream is not where the batch begins.
+        """
+        changed = datetime.fromtimestamp(self.path.stat().st_mtime, UTC)
+        stream = await open_stream(db, self.name, _first_moment(batch) or changed)
+        if stream.transcript.file_offset != batch.start and not anew:
+            raise _Overtaken
+        recorded = await append_to_stream(db, stream, batch.lines, changed, skip_known=anew)
+        stream.transcript.file_path = readable(str(self.path))
+        stream.transcript.file_offset = batch.end
+        stream.transcript.mtime = changed
+        with self.path.open("rb") as file:
+            stream.transcript.file_head = head_of(file)
+        await db.flush()
+        return recorded
+
+    async def write_anew(self, db: UnitOfWork, *, batches: Batches) -> list[Recorded]:
+        return [await self.write(db, batch=batch, anew=True) for batch in batches()]
+
+
+def _first_moment(batch: Batch) -> datetime | None:
+    return next((moment for _, entry in batch.lines if (moment := moment_of(entry))), None)
+
+
+async def _position(recording: Recording, stream: Stream, file: BinaryIO) -> Position:
+    """Find how far a file was read: under its own project, or under the one that it was moved from."""
+    size = stream.path.stat().st_size
+    async with get_async_session() as db:
+        binding = await get_sdk_session(db, sdk_key(recording.sdk_session_id, recording.project_key))
+        if binding is None or binding.session_id is None:
+            return Position(recording.project_key)
+        known = await find_transcripts(db, binding.session_id, recording.sdk_session_id, stream.subpath)
+    for transcript in known:
+        if goes_on(file, transcript.file_head, transcript.file_offset, size):
+            return Position(transcript.project_key, transcript.file_offset)
+    is_rewritten = any(transcript.project_key == recording.project_key and transcript.file_offset for transcript in known)
+    return Position(recording.project_key, is_rewritten=is_rewritten)
+
+
+def _name(recording: Recording, stream: Stream, position: Position) -> StreamName:
+    meta = _agent_meta(stream.meta_path) if stream.sdk_agent_id is not None else None
+    return StreamName(position.project_key, recording.sdk_session_id, stream.subpath, stream.sdk_agent_id, meta, socket.gethostname()[:255])
+
+
+def _agent_meta(path: Path) -> str | None:
+    """Return a sub-agent's .meta.json, or None where it has none that can be read."""
+    try:
+        text = path.read_text(encoding="utf-8")
+        return text if isinstance(json.loads(text), dict) else None
+    except (OSError, ValueError, RecursionError):
+        return None
+
+
+def _tool_result(file: BinaryIO, offset: int) -> Iterator[Batch]:
+    """Give the bytes of a tool's output as entries that any bytes fit into."""
+    file.seek(offset)
+    start = offset
+    while chunk := file.read(CHUNK_BYTES):
+        entry = {"type": "tool-result", **_encoded(chunk)}
+        yield Batch([(json.dumps(entry), entry)], start, start + len(chunk))
+        start += len(chunk)
+
+
+def _encoded(chunk: bytes) -> dict[str, Any]:
+    try:
+        return {"encoding": "utf-8", "data": chunk.decode()}
+    except UnicodeDecodeError:
+        return {"encoding": "base64", "data": base64.b64encode(chunk).decode()}

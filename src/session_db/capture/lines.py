@@ -1,0 +1,113 @@
+"""Lines of a transcript file, from where the last reading stopped."""
+
+import hashlib
+import json
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, BinaryIO
+
+MAX_LINE_BYTES = 256 * 1024 * 1024
+"""A longer line is reported and skipped: it would not fit into memory several times, nor into a column."""
+
+MAX_NESTING = 500
+"""A line nested deeper is reported and skipped: PostgreSQL's parser refuses a depth that depends on its stack."""
+
+_HEAD_BYTES = 4096
+
+
+@dataclass(frozen=True, slots=True)
+class Line:
+    """A line that holds a JSON object; ``end`` is the byte after it."""
+
+    text: str
+    entry: dict[str, Any]
+    end: int
+
+
+@dataclass(frozen=True, slots=True)
+class BadLine:
+    """A line that holds none; ``is_torn`` where the file ends in it, and its rest may come."""
+
+    start: int
+    end: int
+    reason: str
+    is_torn: bool = False
+
+
+def read_lines(file: BinaryIO, offset: int) -> Iterator[Line | BadLine]:
+    """Read lines from a byte offset on; blank ones are left out."""
+    file.seek(offset)
+    start = offset
+    while raw := file.readline(MAX_LINE_BYTES):
+        end = file.tell()
+        if len(raw) == MAX_LINE_BYTES and not raw.endswith(b"\n"):
+            end = _skip_line(file)
+            yield BadLine(start, end, f"the line is longer than {MAX_LINE_BYTES // 1024**2} MiB")
+        elif raw.strip():
+            yield _parsed(raw, start, end)
+        start = end
+
+
+def _skip_line(file: BinaryIO) -> int:
+    while (rest := file.readline(1024**2)) and not rest.endswith(b"\n"):
+        pass
+    return file.tell()
+
+
+def _parsed(raw: bytes, start: int, end: int) -> Line | BadLine:
+    is_last = not raw.endswith(b"\n")
+    try:
+        text = raw.removesuffix(b"\n").decode()
+        entry = json.loads(text, parse_constant=_refuse_constant)
+    except UnicodeDecodeError as error:
+        return BadLine(start, end, f"the line is no UTF-8: byte {error.start} is 0x{raw[error.start]:02x}", is_torn=is_last)
+    except ValueError as error:
+        return BadLine(start, end, f"the line ends in the middle of a JSON object: {error}" if is_last else f"the line is no JSON: {error}", is_torn=is_last)
+    except RecursionError:
+        return BadLine(start, end, f"the line is nested deeper than {MAX_NESTING} levels")
+    if not isinstance(entry, dict):
+        return BadLine(start, end, f"the line holds a {type(entry).__name__}, not an object", is_torn=is_last)
+    if text.count("[") + text.count("{") > MAX_NESTING and _depth(entry) > MAX_NESTING:
+        return BadLine(start, end, f"the line is nested deeper than {MAX_NESTING} levels")
+    return Line(text, entry, end)
+
+
+def _refuse_constant(word: str) -> Any:
+    raise ValueError(f"{word} is no JSON")
+
+
+def _depth(value: Any) -> int:
+    """Return how deep a JSON value is nested, without recursion."""
+    deepest, todo = 0, [(value, 1)]
+    while todo:
+        part, depth = todo.pop()
+        deepest = max(deepest, depth)
+        children = part.values() if isinstance(part, dict) else part if isinstance(part, list) else ()
+        todo.extend((child, depth + 1) for child in children)
+    return deepest
+
+
+def head_of(file: BinaryIO, size: int = _HEAD_BYTES) -> str:
+    """Return a fingerprint of a file's first bytes, with how many they are: ``size:digest``."""
+    file.seek(0)
+    beginning = file.read(size)
+    return f"{len(beginning)}:{hashlib.sha256(beginning).hexdigest()}"
+
+
+def goes_on(file: BinaryIO, head: str | None, offset: int, size: int) -> bool:
+    """Say whether a file is the one that was read to this offset, perhaps grown since."""
+    if head is None or size < offset:
+        return False
+    read = head.partition(":")[0]
+    return head_of(file, int(read)) == head
+
+
+def line_number(path: Path, offset: int) -> int:
+    """Return the number of the line that begins at a byte, counted from 1."""
+    count = 1
+    with path.open("rb") as file:
+        while offset > 0 and (chunk := file.read(min(offset, 1024**2))):
+            count += chunk.count(b"\n")
+            offset -= len(chunk)
+    return count

@@ -1,0 +1,277 @@
+"""From the entries of a stream to rows: the one writer of a captured session's conversation."""
+
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from datetime import datetime
+from decimal import Decimal
+from typing import Any
+from uuid import UUID
+
+from sqlalchemy.ext.asyncio import AsyncSession
+
+from session_db.capture.entries import Facts, Reading, Source, read_entries
+from session_db.capture.prices import computed_cost
+from session_db.crud.agent_logs import append_agent_logs, get_tool_calls
+from session_db.crud.agents import ensure_agent
+from session_db.crud.locking import lock_session
+from session_db.crud.messages import extend_message, save_display_messages
+from session_db.crud.sdk_sessions import bind_sdk_session, get_sdk_session, main_agent_id, sdk_key, session_id_of
+from session_db.crud.sessions import ensure_session
+from session_db.crud.transcripts import (
+    append_entries,
+    digest,
+    digests_without_uuid,
+    ensure_transcript,
+    known_uuids,
+    sum_reported_cost,
+)
+from session_db.crud.usage import TOKENS, get_usage, put_usage
+from session_db.errors import NotFound
+from session_db.ids import derived_id
+from session_db.models import Agent, AgentCreate, Session, SessionCreate, Transcript
+from session_db.models.table import JSONText
+from session_db.models.text import readable
+
+MAX_UUID = 255
+
+Entry = tuple[str, dict[str, Any]]
+"""An entry as its sender wrote it, and what it holds."""
+
+
+@dataclass(frozen=True)
+class StreamName:
+    """Which stream: by the client's names, and for a sub-agent's what the client says of it."""
+
+    project_key: str
+    sdk_session_id: str
+    subpath: str = ""
+    sdk_agent_id: str | None = None
+    agent_meta: str | None = None
+    host: str | None = None
+
+    @property
+    def is_main(self) -> bool:
+        return self.subpath == ""
+
+
+@dataclass(frozen=True)
+class OpenStream:
+    """A stream with the rows that it belongs to; its session is locked until the transaction ends."""
+
+    name: StreamName
+    session: Session
+    is_new_session: bool
+    agent: Agent
+    transcript: Transcript
+
+
+@dataclass(frozen=True)
+class Recorded:
+    """How many rows were made."""
+
+    is_new_session: bool = False
+    entries: int = 0
+    events: int = 0
+    messages: int = 0
+    usage: int = 0
+
+
+async def open_stream(db: AsyncSession, name: StreamName, began: datetime) -> OpenStream:
+    """Find the session, the agent and the stream, or make them, and lock the session.
+
+    Args:
+        db: the database session.
+        name: which stream.
+        began: when it began, for what is made.
+
+    Raises:
+        NotFound: the session was deleted.
+    """
+    key = sdk_key(name.sdk_session_id, name.project_key)
+    binding = await get_sdk_session(db, key)
+    if binding is None:
+        session_id = session_id_of(name.sdk_session_id, name.project_key)
+        binding = await bind_sdk_session(db, key, session_id, main_agent_id(session_id, name.sdk_session_id), "auto")
+    if binding.session_id is None or binding.agent_id is None:
+        raise NotFound(f"the session of SDK session {name.sdk_session_id} was deleted; import it with --restore-deleted.", sdk_key=key)
+    is_new = False
+    if binding.bound_by == "auto":
+        new = SessionCreate(session_id=binding.session_id, agent_name="claude-code", provider="anthropic", use_claude_code=True, status="idle")
+        is_new = await ensure_session(db, new, began)
+    session = await lock_session(db, binding.session_id)
+    main = AgentCreate(id=binding.agent_id, session_id=session.id, agent_type="main", sdk_session_id=readable(name.sdk_session_id[:MAX_UUID]))
+    agent = await ensure_agent(db, main)
+    if name.sdk_agent_id is not None:
+        agent = await _sub_agent(db, name, agent)
+    transcript = await ensure_transcript(db, session.id, agent.id, name.project_key, name.sdk_session_id, name.subpath)
+    if name.agent_meta is not None:
+        transcript.meta = JSONText(name.agent_meta)
+    return OpenStream(name, session, is_new, agent, transcript)
+
+
+async def _sub_agent(db: AsyncSession, name: StreamName, main: Agent) -> Agent:
+    """Find or make the agent of a sub-agent's stream, and its parent where that is a sub-agent whose own stream comes later."""
+    meta = json.loads(name.agent_meta) if name.agent_meta else {}
+    parent_id = main.id
+    if isinstance(meta.get("parentAgentId"), str):
+        parent = AgentCreate(
+            id=derived_id(main.session_id, meta["parentAgentId"]), session_id=main.session_id, agent_type="agent", parent_agent_id=main.id
+        )
+        parent_id = (await ensure_agent(db, parent)).id
+    sdk_agent_id = str(name.sdk_agent_id)
+    values: dict[str, Any] = {
+        "agent_type": _short(meta.get("agentType"), 100) or "agent",
+        "name": _short(meta.get("description"), 1000),
+        "model": _short(meta.get("model"), 100),
+        "parent_agent_id": parent_id,
+        "sdk_agent_id": readable(sdk_agent_id[:MAX_UUID]),
+    }
+    created = AgentCreate(id=derived_id(main.session_id, sdk_agent_id), session_id=main.session_id, **values)
+    agent = await ensure_agent(db, created)
+    for field, value in values.items():
+        # A row that was made as somebody's parent knows no more than its id.
+        if value is not None and (agent.sdk_agent_id is None or getattr(agent, field) is None):
+            setattr(agent, field, value)
+    return agent
+
+
+def _short(value: Any, limit: int) -> str | None:
+    return readable(value[:limit]) if isinstance(value, str) and value else None
+
+
+async def append_to_stream(
+    db: AsyncSession, stream: OpenStream, lines: Sequence[Entry], fallback: datetime, *, skip_known: bool = False
+) -> Recorded:
+    """Append entries to a stream, and make what they say into rows.
+
+    Args:
+        db: the database session.
+        stream: as ``open_stream`` gave it in this transaction.
+        lines: entries, in order.
+        fallback: when an entry without a time happened, if none before it has one.
+        skip_known: leave out what the stream has already. Otherwise an entry that repeats a uuid is kept, and says nothing new.
+    """
+    keyed = [(_uuid(entry), text, entry) for text, entry in lines]
+    known = await known_uuids(db, stream.transcript, [uuid for uuid, _, _ in keyed if uuid is not None])
+    digests = await digests_without_uuid(db, stream.transcript) if skip_known else set()
+    stored: list[tuple[str | None, str]] = []
+    fresh: list[tuple[str, dict[str, Any]]] = []
+    for uuid, text, entry in keyed:
+        is_known = uuid in known if uuid is not None else digest(text) in digests
+        if skip_known and is_known:
+            continue
+        if not is_known:
+            fresh.append((uuid or f"{stream.transcript.id}:{stream.transcript.next_seq + len(stored)}", entry))
+        stored.append((None if is_known else uuid, text))
+        if uuid is not None:
+            known.add(uuid)
+    await append_entries(db, stream.transcript, stored)
+    source = Source(stream.session.id, stream.agent.id, stream.name.sdk_session_id, stream.name.is_main)
+    return replace(await _write(db, stream, read_entries(fresh, source, fallback)), entries=len(stored), is_new_session=stream.is_new_session)
+
+
+def _uuid(entry: dict[str, Any]) -> str | None:
+    uuid = entry.get("uuid")
+    is_key = isinstance(uuid, str) and 0 < len(uuid) <= MAX_UUID and uuid.isprintable()
+    return uuid if is_key else None
+
+
+async def _write(db: AsyncSession, stream: OpenStream, reading: Reading) -> Recorded:
+    await _note_facts(db, stream, reading.facts)
+    await _pair_calls(db, stream.session.id, reading)
+    last_at = reading.facts.last_at
+    events = await append_agent_logs(db, reading.events, last_activity=last_at)
+    messages = await _save_messages(db, stream.session.id, list(reading.messages.values()), last_at)
+    usage = await _save_usage(db, stream.session.id, reading.usage)
+    return Recorded(events=sum(event.is_new for event in events), messages=messages, usage=usage)
+
+
+async def _pair_calls(db: AsyncSession, session_id: UUID, reading: Reading) -> None:
+    """Give each tool result its tool, and how long the call took."""
+    results = [event for event in reading.events if event.event_type == "ToolResultBlock" and event.tool_use_id]
+    calls = await get_tool_calls(db, session_id, {str(event.tool_use_id) for event in results})
+    calls |= {str(event.tool_use_id): (event.tool_name, event.timestamp) for event in reading.events if event.event_type == "ToolUseBlock" and event.timestamp}
+    for event in results:
+        name, began = calls.get(str(event.tool_use_id), (None, None))
+        event.tool_name = name
+        if began is not None and event.timestamp is not None:
+            event.duration_ms = max(0, round((event.timestamp - began).total_seconds() * 1000))
+
+
+async def _save_messages(db: AsyncSession, session_id: UUID, messages: list[dict[str, Any]], last_at: datetime | None) -> int:
+    """Append messages; an answer whose beginning came with an earlier batch gets a further paragraph instead."""
+    places = await save_display_messages(db, session_id, messages, last_activity=last_at) if messages else []
+    for message, place in zip(messages, places, strict=True):
+        if not place.is_new and message["role"] == "assistant":
+            await extend_message(db, session_id, message["client_id"], message["content"])
+    return sum(place.is_new for place in places)
+
+
+async def _save_usage(db: AsyncSession, session_id: UUID, usage: dict[str, dict[str, Any]]) -> int:
+    """Write usage rows, the larger count of each token where one is there already."""
+    before = await get_usage(db, session_id, usage) if usage else {}
+    rows = []
+    for message_id, row in usage.items():
+        old = before.get(message_id)
+        merged = dict(row)
+        if old is not None:
+            merged |= {name: max(row[name], old[name]) for name in TOKENS}
+            merged |= {"agent_id": old["agent_id"], "occurred_at": min(row["occurred_at"], old["occurred_at"])}
+        cost: Decimal | None = computed_cost(merged["model"], merged, merged["occurred_at"])
+        rows.append(merged | {"computed_cost": cost, "reported_cost": old["reported_cost"] if old else None})
+    await put_usage(db, session_id, rows, before)
+    return len(usage.keys() - before.keys())
+
+
+async def _note_facts(db: AsyncSession, stream: OpenStream, facts: Facts) -> None:
+    _note_agent(stream.agent, facts)
+    if stream.name.is_main:
+        _note_session(stream, facts)
+        if facts.reported_cost is not None:
+            stream.transcript.reported_cost = facts.reported_cost
+            stream.transcript.reported_usage = facts.reported_usage
+    await db.flush()
+    if facts.reported_cost is not None:
+        await sum_reported_cost(db, stream.session.id)
+
+
+def _note_agent(agent: Agent, facts: Facts) -> None:
+    agent.model = facts.model or agent.model
+    agent.working_dir = agent.working_dir or (readable(facts.working_dir) if facts.working_dir else None)
+    if facts.agent_setting and agent.agent_type == "main":
+        agent.agent_type = readable(facts.agent_setting[:100])
+    if facts.first_at is not None and (agent.started_at is None or facts.first_at < agent.started_at):
+        agent.started_at = facts.first_at
+    if facts.agent_status is not None:
+        agent.status, agent.error_message = facts.agent_status, facts.agent_error
+        agent.completed_at = facts.last_at if facts.agent_status in ("complete", "failed") else None
+
+
+def _note_session(stream: OpenStream, facts: Facts) -> None:
+    session = stream.session
+    session.model_name = session.model_name or facts.model
+    session.host = session.host or stream.name.host
+    if session.session_type != "chat":
+        return
+    if facts.working_dir and session.working_dir is None:
+        session.working_dir = readable(facts.working_dir)
+        session.current_project = session.working_dir.rstrip("/\\").replace("\\", "/").rpartition("/")[2][:255] or None
+    if facts.forked_from and session.forked_from is None:
+        session.forked_from = session_id_of(facts.forked_from, stream.name.project_key)
+    about = {"git_branch": facts.git_branch, "client_version": facts.client_version, "entrypoint": facts.entrypoint}
+    session.metadata_ = session.metadata_ | {name: readable(value) for name, value in about.items() if value}
+    _note_title(stream, facts)
+
+
+def _note_title(stream: OpenStream, facts: Facts) -> None:
+    """Take a title that is as good as the one before, unless somebody gave the session another by hand."""
+    noted = stream.transcript.meta if isinstance(stream.transcript.meta, dict) else {}
+    if facts.title is None or facts.title_rank < noted.get("title_rank", 0):
+        return
+    if stream.session.title not in (None, noted.get("title")):
+        return
+    if facts.title_rank == 1 and noted.get("title_rank") == 1:
+        return
+    stream.session.title = facts.title
+    stream.transcript.meta = {"title": facts.title, "title_rank": facts.title_rank}

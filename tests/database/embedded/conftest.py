@@ -1,0 +1,216 @@
+"""A home that is cleaned up, and clients in processes of their own."""
+
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+import session_db
+from session_db.database.embedded import EmbeddedServer
+
+SOURCE = Path(session_db.__file__).parent.parent
+# Every commit still reaches the operating system: what a killed server had committed is there.
+FAST = {"fsync": "off", "full_page_writes": "off"}
+
+# Without the rest of session_db.database, whose libraries take longer to import than a server to start.
+CLIENT = f"""
+import asyncio, os, sys, types
+from pathlib import Path
+sys.path.insert(0, {str(SOURCE)!r})
+package = types.ModuleType("session_db.database")
+package.__path__ = [{str(SOURCE / "session_db" / "database")!r}]
+sys.modules[package.__name__] = package
+from session_db.database.embedded import EmbeddedServer
+from session_db.errors import EmbeddedServerError
+
+async def fetch(statement):
+    import asyncpg
+    connection = await asyncpg.connect(**server.connect_arguments)
+    try:
+        return await connection.fetchval(statement)
+    finally:
+        await connection.close()
+
+def query(statement):
+    return asyncio.run(fetch(statement))
+
+server = EmbeddedServer(Path(sys.argv[1]), idle_seconds=float(sys.argv[2]), settings={FAST!r})
+"""
+ACQUIRE_AND_WAIT = """
+server.acquire()
+print(query("select 42"), flush=True)
+sys.stdin.read()
+"""
+
+
+class Client:
+    """Another Python process, which has ``server`` and ``query``."""
+
+    def __init__(self, command: list[str], **options: Any) -> None:
+        self.process: subprocess.Popen[str] = subprocess.Popen(
+            command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, **options
+        )
+
+    def line(self) -> str:
+        """Return what it prints next; a traceback fails the test."""
+        assert self.process.stdout is not None
+        line = self.process.stdout.readline()
+        if not line or line.startswith("Traceback"):
+            pytest.fail(f"the client ended:\n{line}{self.process.stdout.read()}")
+        return line.strip()
+
+    def finish(self) -> str:
+        """Let it go on from its wait for us, and return the rest."""
+        return self.process.communicate(timeout=60)[0]
+
+    def kill(self) -> None:
+        self.process.kill()
+        self.process.communicate()
+
+
+class Home:
+    """A home directory, all processes that belong to it, and clients of it."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self.clients: list[Client] = []
+
+    def server(self, *, idle_seconds: float = 60) -> EmbeddedServer:
+        return EmbeddedServer(self.path, idle_seconds=idle_seconds, settings=FAST)
+
+    def client(
+        self,
+        code: str = ACQUIRE_AND_WAIT,
+        *,
+        idle_seconds: float = 60,
+        python: str = sys.executable,
+        wrapper: tuple[str, ...] = (),
+        **options: Any,
+    ) -> Client:
+        client = Client([*wrapper, python, "-c", CLIENT + code, str(self.path), str(idle_seconds)], **options)
+        self.clients.append(client)
+        return client
+
+    def processes(self) -> dict[int, str]:
+        """Return the command lines of the supervisor and all server processes."""
+        state = self.path.stat() if self.path.exists() else None
+        # A session's title has only the number of its home in it.
+        title = f"session-db-{state.st_dev:x}-{state.st_ino:x}" if state else "?"
+        found = {}
+        for process in Path("/proc").glob("[0-9]*"):
+            with suppress(OSError):
+                command = (process / "cmdline").read_bytes().replace(b"\0", b" ").decode(errors="replace")
+                is_supervisor = "supervisor.py" in command and str(self.path) in command
+                if is_supervisor or title in command or f"{self.path}/postgres/" in command:
+                    found[int(process.name)] = command
+        return found
+
+    def pid_of(self, part: str) -> int:
+        """Return the one process whose command line has the part."""
+        (pid,) = [pid for pid, command in self.processes().items() if part in command]
+        return pid
+
+    @property
+    def supervisor(self) -> int:
+        return self.pid_of("supervisor.py")
+
+    @property
+    def postmaster(self) -> int:
+        return self.pid_of("--cluster_name=")
+
+    def starts(self) -> int:
+        return (self.path / "server.log").read_text().count("LOG:  starting PostgreSQL")
+
+    def wait_until(self, condition: Callable[[], bool], seconds: float = 10) -> None:
+        deadline = time.monotonic() + seconds
+        while not condition():
+            assert time.monotonic() < deadline, f"it did not happen in time: {self.processes()}"
+            time.sleep(0.01)
+
+    def wait_until_gone(self) -> None:
+        self.wait_until(lambda: not self.processes())
+
+    def end(self) -> None:
+        """End everything, the server in good order first."""
+        for client in self.clients:
+            client.kill()
+        for pid, command in self.processes().items():
+            if "supervisor.py" in command:
+                _signal(pid, signal.SIGTERM)
+        deadline = time.monotonic() + 5
+        while remaining := self.processes():
+            for pid in remaining if time.monotonic() > deadline else ():
+                _signal(pid, signal.SIGKILL)
+            time.sleep(0.01)
+
+
+def _signal(pid: int, number: signal.Signals) -> None:
+    with suppress(ProcessLookupError):
+        os.kill(pid, number)
+
+
+@pytest.fixture(scope="session")
+def made_home() -> Iterator[Path]:
+    """A home with a database and without a server, to copy: that is faster than to make one."""
+    with _temporary_home() as home:
+        server = home.server(idle_seconds=0)
+        server.acquire()
+        server.release()
+        home.wait_until_gone()
+        yield home.path
+
+
+@pytest.fixture
+def home(made_home: Path) -> Iterator[Home]:
+    """A home that has a database; root's server can reach it, where pytest's own temporary directories are private to root."""
+    with _temporary_home() as home:
+        shutil.copytree(made_home, home.path, copy_function=_copy_with_owner, ignore=shutil.ignore_patterns("*.log"))
+        home.path.chmod(made_home.stat().st_mode)
+        for directory, _, _ in os.walk(home.path / "data"):
+            shutil.chown(directory, (made_home / "data").stat().st_uid, (made_home / "data").stat().st_gid)
+        yield home
+
+
+@pytest.fixture
+def empty_home() -> Iterator[Home]:
+    """A home that is not there yet."""
+    with _temporary_home() as home:
+        yield home
+
+
+@pytest.fixture
+def server(home: Home) -> Iterator[EmbeddedServer]:
+    """A handle on a server that nobody has started."""
+    server = home.server()
+    yield server
+    server.release()
+
+
+@contextmanager
+def _temporary_home() -> Iterator[Home]:
+    parent = Path(tempfile.mkdtemp(prefix="session-db-test-"))
+    parent.chmod(0o711)
+    home = Home(parent / "home")
+    try:
+        yield home
+    finally:
+        home.end()
+        shutil.rmtree(parent)
+
+
+def _copy_with_owner(source: str, target: str) -> None:
+    if "/postgres/" in source:
+        os.link(source, target)
+        return
+    shutil.copy2(source, target)
+    state = os.stat(source)
+    os.chown(target, state.st_uid, state.st_gid)
