@@ -16,7 +16,8 @@ def new_id() -> UUID:
 def derived_id(*parts: object) -> UUID:
     """Return the same UUIDv5 for the same parts, on every host and in every run.
 
-    A part may hold any text: the parts are length-prefixed, so ``("ab", "c")`` and ``("a", "bc")`` differ, and a lone surrogate does not fail.
+    A part may hold any text: the parts are length-prefixed, so ``("ab", "c")`` and ``("a", "bc")`` differ, and a lone surrogate does
+    not fail.
     """
     texts = [str(part) for part in parts]
     name = "".join(f"{len(text)}:{text}" for text in texts)

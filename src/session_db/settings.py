@@ -12,7 +12,7 @@ from typing import Any
 from dotenv import dotenv_values
 from platformdirs import user_data_path
 from pydantic import AliasChoices, Field, SecretStr, ValidationError
-from pydantic_settings import BaseSettings, SettingsConfigDict
+from pydantic_settings import BaseSettings, DotEnvSettingsSource, PydanticBaseSettingsSource, SettingsConfigDict
 
 from session_db.errors import InvalidInput
 
@@ -24,45 +24,66 @@ def default_home() -> Path:
     return user_data_path("session-db", appauthor=False)
 
 
-def _named(field: str, *others: str) -> AliasChoices:
-    return AliasChoices(f"SESSION_DB_{field.upper()}", *others, field)
-
-
 class Settings(BaseSettings):
     """Where the database is and how to talk to it."""
 
-    model_config = SettingsConfigDict(frozen=True, extra="ignore", env_ignore_empty=True)
+    # Fields are read by their names too, and a bare HOME or ECHO in the environment means something else: hence the prefix.
+    model_config = SettingsConfigDict(frozen=True, extra="ignore", env_ignore_empty=True, env_prefix="SESSION_DB_", validate_by_name=True)
 
     url: SecretStr | None = Field(
         None,
-        validation_alias=_named("url", "TOOLER_DB_URL"),
+        validation_alias=AliasChoices("SESSION_DB_URL", "TOOLER_DB_URL"),
         description="PostgreSQL to use (`postgresql://user:password@host/database`); unset: the embedded one.",
     )
     home: Path = Field(
         default_factory=default_home,
-        validation_alias=_named("home"),
+        validation_alias="SESSION_DB_HOME",
         description="Directory of the embedded PostgreSQL and of files of ours.",
     )
     schema_name: str | None = Field(
         None,
-        validation_alias=AliasChoices("SESSION_DB_SCHEMA", "schema_name"),
+        validation_alias="SESSION_DB_SCHEMA",
         pattern=r"^[A-Za-z_][A-Za-z0-9_]{0,62}$",
         description="Schema that holds all tables; unset: the connection's own.",
     )
-    pool_size: int = Field(10, ge=1, validation_alias=_named("pool_size", "DB_POOL_SIZE"), description="Connections kept open per process.")
+    pool_size: int = Field(
+        10, ge=1, validation_alias=AliasChoices("SESSION_DB_POOL_SIZE", "DB_POOL_SIZE"), description="Connections kept open per process."
+    )
     max_overflow: int = Field(
-        20, ge=0, validation_alias=_named("max_overflow", "DB_MAX_OVERFLOW"), description="Connections beyond `pool_size` when busy."
+        20,
+        ge=0,
+        validation_alias=AliasChoices("SESSION_DB_MAX_OVERFLOW", "DB_MAX_OVERFLOW"),
+        description="Connections beyond `pool_size` when busy.",
     )
     pool_recycle: int = Field(
-        3600, ge=-1, validation_alias=_named("pool_recycle", "DB_POOL_RECYCLE"), description="Seconds after which a connection is replaced."
+        3600,
+        ge=-1,
+        validation_alias=AliasChoices("SESSION_DB_POOL_RECYCLE", "DB_POOL_RECYCLE"),
+        description="Seconds after which a connection is replaced.",
     )
     command_timeout: float = Field(
-        30, gt=0, validation_alias=_named("command_timeout"), description="Seconds after which a statement is given up."
+        30, gt=0, validation_alias="SESSION_DB_COMMAND_TIMEOUT", description="Seconds after which a statement is given up."
     )
     statement_cache_size: int = Field(
-        512, ge=0, validation_alias=_named("statement_cache_size"), description="Prepared statements kept per connection; 0 switches them off."
+        512,
+        ge=0,
+        validation_alias="SESSION_DB_STATEMENT_CACHE_SIZE",
+        description="Prepared statements kept per connection; 0 switches them off.",
     )
-    echo: bool = Field(default=False, validation_alias=_named("echo", "DB_ECHO"), description="Log every SQL statement.")
+    echo: bool = Field(default=False, validation_alias=AliasChoices("SESSION_DB_ECHO", "DB_ECHO"), description="Log every SQL statement.")
+
+    @classmethod
+    def settings_customise_sources(
+        cls,
+        settings_cls: type[BaseSettings],
+        init_settings: PydanticBaseSettingsSource,
+        env_settings: PydanticBaseSettingsSource,
+        dotenv_settings: PydanticBaseSettingsSource,
+        file_secret_settings: PydanticBaseSettingsSource,  # noqa: ARG003  pydantic-settings names the arguments
+    ) -> tuple[PydanticBaseSettingsSource, ...]:
+        """Make each file a source: a stronger file wins whichever of its names a setting has there."""
+        files = getattr(dotenv_settings, "env_file", None) or []
+        return init_settings, env_settings, *(DotEnvSettingsSource(settings_cls, env_file=file) for file in reversed(files))
 
 
 def load_settings(*, env_file: Path | None = None, working_directory: bool = False) -> Settings:
@@ -92,7 +113,7 @@ def origins(settings: Settings, *, env_file: Path | None = None, working_directo
 
 def _origin(field: str, sources: list[tuple[str, Any]]) -> str:
     alias = Settings.model_fields[field].validation_alias
-    names = [str(name) for name in alias.choices if name != field] if isinstance(alias, AliasChoices) else []
+    names = [str(name) for name in alias.choices] if isinstance(alias, AliasChoices) else [str(alias)]
     for source, values in sources:
         for name in names:
             if values.get(name):
@@ -104,7 +125,7 @@ def _env_files(env_file: Path | None, *, working_directory: bool) -> list[Path]:
     """Return the files to read, the weakest first."""
     if env_file is not None and not env_file.is_file():
         raise InvalidInput(f"there is no file {env_file}; name an existing one with --env-file.", path=str(env_file))
-    home = Path(os.environ.get("SESSION_DB_HOME") or default_home())
+    home = Path(os.environ.get("SESSION_DB_HOME") or default_home()).expanduser()
     here = [Path(".env")] if working_directory else []
     return [home / ".env", *here, *([env_file] if env_file else [])]
 
@@ -130,5 +151,8 @@ def get_settings() -> Settings:
 
 
 def use_settings(settings: Settings | None) -> None:
-    """Replace the settings of this process; ``None`` reads them anew at the next use. Engines made before keep theirs: call ``close_db`` first."""
+    """Replace the settings of this process; ``None`` reads them anew at the next use.
+
+    Engines made before keep theirs: call ``close_db`` first.
+    """
     _Current.settings = settings

@@ -17,6 +17,10 @@ class Run(Protocol):
     def __call__(self, snippet: str, given: Names | None = None, /) -> Awaitable[Names]: ...
 
 
+Printed = Callable[[str], Awaitable[Any]]
+"""Returns the last function that a printed snippet defines."""
+
+
 async def _run(snippet: str, given: Names | None = None, /) -> Names:
     names: Names = {} if given is None else given
     flags = ast.PyCF_ALLOW_TOP_LEVEL_AWAIT
@@ -33,7 +37,7 @@ def run() -> Run:
 
 
 @pytest.fixture
-def printed(run: Run) -> Callable[[str], Awaitable[Any]]:
+def printed(run: Run) -> Printed:
     """Return the last function or class that a snippet defines, with the names that the second seed imports at its top."""
 
     async def last(snippet: str) -> Any:

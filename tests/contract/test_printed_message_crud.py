@@ -9,7 +9,9 @@ from sqlalchemy import select
 from sqlmodel import col
 
 from session_db import crud
+from session_db.database import UnitOfWork
 from session_db.models import MemoryFile, MemoryFileCreate, Message, SessionCreate
+from tests.contract.conftest import Printed
 
 SAVE_DISPLAY_MESSAGES = '''
 async def save_display_messages(
@@ -129,11 +131,17 @@ async def get_primary_memory_file(
 """
 
 PRINTED = [
-    SAVE_DISPLAY_MESSAGES, LOAD_MESSAGES_PAGINATED, GET_MESSAGE_COUNT, CREATE_MEMORY_FILE, GET_SESSION_MEMORY_FILES, GET_PRIMARY_MEMORY_FILE,
-]  # fmt: skip
+    SAVE_DISPLAY_MESSAGES,
+    LOAD_MESSAGES_PAGINATED,
+    GET_MESSAGE_COUNT,
+    CREATE_MEMORY_FILE,
+    GET_SESSION_MEMORY_FILES,
+    GET_PRIMARY_MEMORY_FILE,
+]
+
 
 @pytest.mark.parametrize("snippet", PRINTED, ids=lambda snippet: snippet.partition("async def ")[2].partition("(")[0])
-async def test_ours_takes_the_printed_arguments(printed: Any, snippet: str) -> None:
+async def test_ours_takes_the_printed_arguments(printed: Printed, snippet: str) -> None:
     theirs = await printed(snippet)
     ours = getattr(crud, theirs.__name__)
     assert inspect.iscoroutinefunction(ours)
@@ -148,17 +156,17 @@ def said(*contents: str) -> list[dict[str, Any]]:
 
 
 @pytest.fixture
-async def session_id(db: Any) -> UUID:
+async def session_id(db: UnitOfWork) -> UUID:
     return (await crud.create_session(db, SessionCreate(agent_name="strudel"))).session_id
 
 
 @pytest.fixture
-async def another_id(db: Any) -> UUID:
+async def another_id(db: UnitOfWork) -> UUID:
     return (await crud.create_session(db, SessionCreate(agent_name="strudel"))).session_id
 
 
 class TestSaveDisplayMessages:
-    async def test_stores_what_the_printed_body_stores(self, db: Any, printed: Any, session_id: UUID, another_id: UUID) -> None:
+    async def test_stores_what_the_printed_body_stores(self, db: UnitOfWork, printed: Printed, session_id: UUID, another_id: UUID) -> None:
         theirs = await printed(SAVE_DISPLAY_MESSAGES)
         for messages in (said("Hello", "Hi! How can I help?"), [], said("I need help with...")):
             await crud.save_display_messages(db, session_id, messages)
@@ -171,13 +179,13 @@ class TestSaveDisplayMessages:
         assert await stored(session_id) == await stored(another_id)
         assert [index for index, *_ in await stored(session_id)] == [0, 1, 2]
 
-    async def test_takes_the_printed_names(self, db: Any, session_id: UUID) -> None:
+    async def test_takes_the_printed_names(self, db: UnitOfWork, session_id: UUID) -> None:
         await crud.save_display_messages(db=db, session_id=session_id, messages=said("Hello"))
         assert await crud.get_message_count(db, session_id) == 1
 
 
 class TestLoadMessagesPaginated:
-    async def test_gives_what_the_printed_body_gives(self, db: Any, printed: Any, session_id: UUID) -> None:
+    async def test_gives_what_the_printed_body_gives(self, db: UnitOfWork, printed: Printed, session_id: UUID) -> None:
         theirs = await printed(LOAD_MESSAGES_PAGINATED)
         await crud.save_display_messages(db, session_id, said(*map(str, range(60))))
         assert await crud.load_messages_paginated(db, session_id) == await theirs(db, session_id)
@@ -186,12 +194,14 @@ class TestLoadMessagesPaginated:
             for before_index in (None, 0, 1, 30, 60, 99):
                 ours = await crud.load_messages_paginated(db, session_id, page_size, before_index)
                 assert ours == await theirs(db, session_id, page_size, before_index)
-                assert ours == await crud.load_messages_paginated(db=db, session_id=session_id, page_size=page_size, before_index=before_index)
+                assert ours == await crud.load_messages_paginated(
+                    db=db, session_id=session_id, page_size=page_size, before_index=before_index
+                )
 
 
 class TestGetMessageCount:
     @pytest.mark.parametrize("count", [0, 3])
-    async def test_gives_what_the_printed_body_gives(self, db: Any, printed: Any, session_id: UUID, count: int) -> None:
+    async def test_gives_what_the_printed_body_gives(self, db: UnitOfWork, printed: Printed, session_id: UUID, count: int) -> None:
         await crud.save_display_messages(db, session_id, said(*map(str, range(count))))
         assert await crud.get_message_count(db, session_id) == await (await printed(GET_MESSAGE_COUNT))(db, session_id) == count
         assert await crud.get_message_count(db=db, session_id=uuid4()) == 0
@@ -200,7 +210,7 @@ class TestGetMessageCount:
 class TestCreateMemoryFile:
     @pytest.mark.parametrize("more", [{}, {"is_primary": True}, {"loaded": False}])
     async def test_gives_what_the_printed_body_gives(
-        self, db: Any, printed: Any, session_id: UUID, another_id: UUID, more: dict[str, bool]
+        self, db: UnitOfWork, printed: Printed, session_id: UUID, another_id: UUID, more: dict[str, bool]
     ) -> None:
         def memory_data(session_id: UUID) -> MemoryFileCreate:
             return MemoryFileCreate(session_id=session_id, file_path="memory/knowledge/strudel_patterns.json", **more)
@@ -214,7 +224,7 @@ class TestCreateMemoryFile:
 
 class TestGetMemoryFiles:
     @pytest.fixture
-    async def primary(self, db: Any, session_id: UUID) -> MemoryFile:
+    async def primary(self, db: UnitOfWork, session_id: UUID) -> MemoryFile:
         """The example: the session's own file and one that it links to."""
         own = MemoryFileCreate(session_id=session_id, file_path="memory/sessions/abc-123/memory.json", is_primary=True, loaded=True)
         linked = MemoryFileCreate(session_id=session_id, file_path="memory/knowledge/strudel_patterns.json", is_primary=False, loaded=True)
@@ -223,7 +233,7 @@ class TestGetMemoryFiles:
         return primary
 
     async def test_of_a_session_are_those_of_the_printed_body(
-        self, db: Any, printed: Any, session_id: UUID, another_id: UUID, primary: MemoryFile
+        self, db: UnitOfWork, printed: Printed, session_id: UUID, another_id: UUID, primary: MemoryFile
     ) -> None:
         theirs = await printed(GET_SESSION_MEMORY_FILES)
         ours = await crud.get_session_memory_files(db, session_id)
@@ -233,7 +243,7 @@ class TestGetMemoryFiles:
         assert await crud.get_session_memory_files(db=db, session_id=another_id) == await theirs(db, another_id) == []
 
     async def test_the_primary_one_is_that_of_the_printed_body(
-        self, db: Any, printed: Any, session_id: UUID, another_id: UUID, primary: MemoryFile
+        self, db: UnitOfWork, printed: Printed, session_id: UUID, another_id: UUID, primary: MemoryFile
     ) -> None:
         theirs = await printed(GET_PRIMARY_MEMORY_FILE)
         assert await crud.get_primary_memory_file(db, session_id) is await theirs(db, session_id) is primary

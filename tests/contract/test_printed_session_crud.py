@@ -9,7 +9,9 @@ import pytest
 from sqlalchemy import text
 
 from session_db import crud
+from session_db.database import UnitOfWork
 from session_db.models import Session, SessionCreate, SessionNameUpdate
+from tests.contract.conftest import Printed
 
 CREATE_SESSION = """
 async def create_session(
@@ -133,10 +135,19 @@ async def get_session(db: AsyncSession, session_id: UUID):
     return result.scalar_one_or_none()
 """
 
-PRINTED = [CREATE_SESSION, GET_SESSION, LIST_SESSIONS, UPDATE_SESSION_ACTIVITY, UPDATE_SESSION_STATUS, UPDATE_SESSION_NAME, GET_SESSION_OF_BEST_PRACTICES]
+PRINTED = [
+    CREATE_SESSION,
+    GET_SESSION,
+    LIST_SESSIONS,
+    UPDATE_SESSION_ACTIVITY,
+    UPDATE_SESSION_STATUS,
+    UPDATE_SESSION_NAME,
+    GET_SESSION_OF_BEST_PRACTICES,
+]
+
 
 @pytest.mark.parametrize("snippet", PRINTED, ids=lambda snippet: snippet.partition("async def ")[2].partition("(")[0])
-async def test_ours_takes_the_printed_arguments(printed: Any, snippet: str) -> None:
+async def test_ours_takes_the_printed_arguments(printed: Printed, snippet: str) -> None:
     theirs = await printed(snippet)
     ours = getattr(crud, theirs.__name__)
     assert inspect.iscoroutinefunction(ours)
@@ -166,13 +177,13 @@ class TestCreateSession:
             ),
         ],
     )
-    async def test_gives_what_the_printed_body_gives(self, db: Any, printed: Any, session_data: SessionCreate) -> None:
+    async def test_gives_what_the_printed_body_gives(self, db: UnitOfWork, printed: Printed, session_data: SessionCreate) -> None:
         theirs = await (await printed(CREATE_SESSION))(db, session_data)
         ours = await crud.create_session(db, session_data)
         assert shown(ours) == shown(theirs)
         assert ours.session_id not in (None, theirs.session_id)
 
-    async def test_dates_the_session(self, db: Any) -> None:
+    async def test_dates_the_session(self, db: UnitOfWork) -> None:
         before = datetime.now(UTC)
         session = await crud.create_session(db=db, session_data=CHAT)
         assert before <= session.created_at <= datetime.now(UTC)
@@ -181,32 +192,32 @@ class TestCreateSession:
 
 @pytest.mark.parametrize("snippet", [GET_SESSION, GET_SESSION_OF_BEST_PRACTICES])
 class TestGetSession:
-    async def test_gives_what_the_printed_body_gives(self, db: Any, printed: Any, snippet: str) -> None:
+    async def test_gives_what_the_printed_body_gives(self, db: UnitOfWork, printed: Printed, snippet: str) -> None:
         session = await crud.create_session(db, CHAT)
         theirs = await printed(snippet)
         assert await crud.get_session(db, session.session_id) is await theirs(db, session.session_id) is session
         assert await crud.get_session(db=db, session_id=session.session_id) is session
 
-    async def test_gives_none_for_an_unknown_session(self, db: Any, printed: Any, snippet: str) -> None:
+    async def test_gives_none_for_an_unknown_session(self, db: UnitOfWork, printed: Printed, snippet: str) -> None:
         assert await crud.get_session(db, uuid4()) is await (await printed(snippet))(db, uuid4()) is None
 
 
 class TestListSessions:
-    async def test_gives_what_the_printed_body_gives(self, db: Any, printed: Any) -> None:
+    async def test_gives_what_the_printed_body_gives(self, db: UnitOfWork, printed: Printed) -> None:
         theirs = await printed(LIST_SESSIONS)
         for day, status in enumerate(["active", "idle", "active", "terminated"], start=1):
             session = await crud.create_session(db, SessionCreate(agent_name="strudel", status=status))
             session.last_activity = datetime(2025, 12, day, tzinfo=UTC)
         await db.flush()
-        for status in (None, "active", "idle", "terminated", "unheard of"):
-            assert await crud.list_sessions(db, status) == await theirs(db, status)
-            assert await crud.list_sessions(db=db, status=status) == await theirs(db, status)
+        for wanted in (None, "active", "idle", "terminated", "unheard of"):
+            assert await crud.list_sessions(db, wanted) == await theirs(db, wanted)
+            assert await crud.list_sessions(db=db, status=wanted) == await theirs(db, wanted)
         assert len(await crud.list_sessions(db)) == 4
         assert await crud.list_sessions(db) == await theirs(db)
 
 
 class TestUpdateSessionActivity:
-    async def test_dates_the_session_now(self, db: Any) -> None:
+    async def test_dates_the_session_now(self, db: UnitOfWork) -> None:
         session = await crud.create_session(db, CHAT)
         await db.execute(text("UPDATE sessions SET last_activity = now() - interval '1 hour'"))
         begun = datetime.now(UTC).replace(microsecond=0)
@@ -214,20 +225,20 @@ class TestUpdateSessionActivity:
         assert updated is session
         assert begun <= session.last_activity <= datetime.now(UTC)
 
-    async def test_gives_none_for_an_unknown_session(self, db: Any) -> None:
+    async def test_gives_none_for_an_unknown_session(self, db: UnitOfWork) -> None:
         assert await crud.update_session_activity(db=db, session_id=uuid4()) is None
 
 
 class TestUpdateSessionStatus:
     @pytest.mark.parametrize("status", ["active", "idle", "terminated"])
-    async def test_gives_what_the_printed_body_gives(self, db: Any, printed: Any, status: str) -> None:
+    async def test_gives_what_the_printed_body_gives(self, db: UnitOfWork, printed: Printed, status: str) -> None:
         session, another = await crud.create_session(db, CHAT), await crud.create_session(db, CHAT)
         theirs = await (await printed(UPDATE_SESSION_STATUS))(db, another.session_id, status)
         ours = await crud.update_session_status(db, session.session_id, status)
         assert ours is session
         assert shown(ours) == shown(theirs)
 
-    async def test_gives_none_for_an_unknown_session(self, db: Any) -> None:
+    async def test_gives_none_for_an_unknown_session(self, db: UnitOfWork) -> None:
         assert await crud.update_session_status(db=db, session_id=uuid4(), status="idle") is None
 
 
@@ -235,7 +246,7 @@ class TestUpdateSessionName:
     @pytest.mark.parametrize("names", [["First"], ["First", "Second"], ["First", None], [None]])
     @pytest.mark.parametrize("metadata", [{}, {"bpm": 120, "tags": ["drums"]}])
     async def test_gives_what_the_printed_body_gives(
-        self, db: Any, printed: Any, names: list[str | None], metadata: dict[str, Any]
+        self, db: UnitOfWork, printed: Printed, names: list[str | None], metadata: dict[str, Any]
     ) -> None:
         session_data = SessionCreate(agent_name="strudel", metadata=metadata)
         session, another = await crud.create_session(db, session_data), await crud.create_session(db, session_data)
@@ -244,5 +255,5 @@ class TestUpdateSessionName:
             ours = await crud.update_session_name(db, session.session_id, SessionNameUpdate(name=name))
             assert shown(ours) == shown(await theirs(db, another.session_id, SessionNameUpdate(name=name)))
 
-    async def test_gives_none_for_an_unknown_session(self, db: Any) -> None:
+    async def test_gives_none_for_an_unknown_session(self, db: UnitOfWork) -> None:
         assert await crud.update_session_name(db=db, session_id=uuid4(), name_update=SessionNameUpdate(name="Debug Auth Flow")) is None

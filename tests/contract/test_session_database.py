@@ -1,9 +1,10 @@
 """The first seed, *Session Database*: its snippets in their order, as printed."""
 
-import os
+import shlex
 import shutil
 import subprocess
 import sys
+from collections.abc import Callable
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -16,8 +17,11 @@ from session_db.crud import get_agent, get_session, list_agent_logs, list_sessio
 from session_db.database import async_session, current_revision, get_async_session, head, init_db
 from session_db.models import Agent, AgentLog, Session, SessionCreate
 from session_db.settings import load_settings
+from tests.contract.conftest import Run
+from tests.databases import Database
 
 ROOT = Path(__file__).parents[2]
+MIGRATIONS = Path("src/session_db/migrations")
 
 CREATE_A_SESSION = """
     from session_db.database import get_async_session
@@ -82,7 +86,7 @@ async def tables() -> set[str]:
 
 
 class TestUsage:
-    async def test_initialize_the_database(self, run: Any, empty_database: Any) -> None:
+    async def test_initialize_the_database(self, run: Run, empty_database: Database) -> None:
         await run("""
             from session_db.database import init_db
 
@@ -91,7 +95,7 @@ class TestUsage:
         """)
         assert await tables() >= {"sessions", "agents", "agent_logs"}
 
-    async def test_create_a_session(self, run: Any, fresh_database: Any) -> None:
+    async def test_create_a_session(self, run: Run, fresh_database: Database) -> None:
         names = await run(CREATE_A_SESSION)
         async with get_async_session() as db:
             stored = await get_session(db, names["session"].id)
@@ -104,7 +108,7 @@ class TestUsage:
         assert stored.status == "created"
         assert stored.total_cost == 0
 
-    async def test_create_an_agent(self, run: Any, fresh_database: Any) -> None:
+    async def test_create_an_agent(self, run: Run, fresh_database: Database) -> None:
         names = await run(CREATE_AN_AGENT, await run(CREATE_A_SESSION))
         async with get_async_session() as db:
             stored = await get_agent(db, names["agent"].id)
@@ -115,7 +119,7 @@ class TestUsage:
 
     # `datetime.utcnow()` is deprecated since Python 3.12; the seed calls it.
     @pytest.mark.filterwarnings("ignore:datetime.datetime.utcnow:DeprecationWarning")
-    async def test_store_sdk_session_id(self, run: Any, fresh_database: Any) -> None:
+    async def test_store_sdk_session_id(self, run: Run, fresh_database: Database) -> None:
         before = datetime.now(UTC)
         names = await run(CREATE_AN_AGENT, await run(CREATE_A_SESSION))
         await run(STORE_SDK_SESSION_ID, names | {"datetime": datetime})
@@ -127,7 +131,7 @@ class TestUsage:
         assert stored.started_at is not None
         assert before <= stored.started_at <= datetime.now(UTC)
 
-    async def test_log_events(self, run: Any, fresh_database: Any) -> None:
+    async def test_log_events(self, run: Run, fresh_database: Database) -> None:
         names = await run(LOG_EVENTS, await run(CREATE_AN_AGENT, await run(CREATE_A_SESSION)))
         async with get_async_session() as db:
             stored = await list_agent_logs(db, names["session"].id)
@@ -138,43 +142,48 @@ class TestUsage:
 
 class TestMigrationsWithAlembic:
     @pytest.fixture
-    def alembic(self, tmp_path: Path, empty_database: Any) -> Any:
-        """Run ``alembic …`` as ``uv run`` does, in a copy, so that a generated migration does not land in the checkout."""
-        migrations = Path("src/session_db/migrations")
+    def alembic(self, tmp_path: Path) -> Callable[[str, Database], None]:
+        """Runs what stands behind ``uv run``, in a copy, so that a generated migration does not land in the checkout."""
         shutil.copy(ROOT / "alembic.ini", tmp_path)
-        shutil.copytree(ROOT / migrations, tmp_path / migrations, ignore=shutil.ignore_patterns("__pycache__"))
-        environment = os.environ | {"SESSION_DB_URL": empty_database.url, "SESSION_DB_HOME": str(tmp_path)}
+        shutil.copytree(ROOT / MIGRATIONS, tmp_path / MIGRATIONS, ignore=shutil.ignore_patterns("__pycache__"))
 
-        def call(*arguments: str) -> None:
-            program = Path(sys.executable).with_name("alembic")
-            done = subprocess.run([program, *arguments], cwd=tmp_path, env=environment, capture_output=True, text=True, check=False)
+        def call(command: str, database: Database) -> None:
+            program, *arguments = shlex.split(command.removeprefix("uv run "))
+            path = Path(sys.executable).with_name(program)
+            done = subprocess.run([path, *arguments], cwd=tmp_path, env=database.environment, capture_output=True, text=True, check=False)
             assert done.returncode == 0, done.stdout + done.stderr
 
         return call
 
-    async def test_apply_migrations(self, alembic: Any) -> None:
-        alembic("upgrade", "head")
-        assert await current_revision() == head()
-
-    async def test_rollback(self, alembic: Any) -> None:
-        alembic("upgrade", "head")
-        alembic("downgrade", "-1")
-        assert await current_revision() != head()
-        await init_db()
-        assert await current_revision() == head()
-
-    @pytest.mark.parametrize("description", ["description", "Add clips table"])
-    async def test_generate_a_migration(self, alembic: Any, tmp_path: Path, description: str) -> None:
-        alembic("upgrade", "head")
-        versions = tmp_path / "src/session_db/migrations/versions"
-        before = set(versions.iterdir())
-        alembic("revision", "--autogenerate", "-m", description)
-        (generated,) = {path for path in versions.iterdir() if path.suffix == ".py"} - before
-        assert generated.stem.endswith(description.lower().replace(" ", "_"))
+    @pytest.mark.parametrize(
+        ("command", "name"),
+        [
+            ('uv run alembic revision --autogenerate -m "description"', "description"),
+            ('alembic revision --autogenerate -m "Add clips table"', "add_clips_table"),
+        ],
+    )
+    async def test_generate_a_migration(
+        self, alembic: Callable[[str, Database], None], fresh_database: Database, tmp_path: Path, command: str, name: str
+    ) -> None:
+        before = set((tmp_path / MIGRATIONS / "versions").glob("*.py"))
+        alembic(command, fresh_database)
+        (generated,) = set((tmp_path / MIGRATIONS / "versions").glob("*.py")) - before
+        assert generated.stem.endswith(f"_{name}")
         source = generated.read_text()
         assert f'down_revision: str | None = "{head()}"' in source.replace("'", '"')
         # The models and the migrations say the same, so there is nothing to migrate.
         assert "op." not in source.partition("def upgrade")[2]
+
+    async def test_apply_migrations(self, alembic: Callable[[str, Database], None], empty_database: Database) -> None:
+        alembic("uv run alembic upgrade head", empty_database)
+        assert await current_revision() == head()
+        assert await tables() >= {"sessions", "agents", "agent_logs"}
+
+    async def test_rollback(self, alembic: Callable[[str, Database], None], fresh_database: Database) -> None:
+        alembic("uv run alembic downgrade -1", fresh_database)
+        assert await current_revision() != head()
+        await init_db()
+        assert await current_revision() == head()
 
 
 class TestModels:
@@ -234,12 +243,12 @@ class TestModels:
 
 
 class TestEnvironmentVariables:
-    @pytest.mark.parametrize("url", ["postgresql+asyncpg://localhost/session_db", "postgresql+asyncpg://user:password@localhost:5432/session_db"])
+    @pytest.mark.parametrize(
+        "url", ["postgresql+asyncpg://localhost/session_db", "postgresql+asyncpg://user:password@localhost:5432/session_db"]
+    )
     def test_session_db_url_takes_the_printed_values_from_an_env_file(
         self, url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     ) -> None:
-        monkeypatch.delenv("SESSION_DB_URL", raising=False)
-        monkeypatch.setenv("SESSION_DB_HOME", str(tmp_path / "home"))
         monkeypatch.chdir(tmp_path)
         (tmp_path / ".env").write_text(f"SESSION_DB_URL={url}\n")
         settings = load_settings(working_directory=True)
@@ -248,7 +257,7 @@ class TestEnvironmentVariables:
 
 
 class TestDevelopment:
-    async def test_reset_database(self, run: Any, fresh_database: Any) -> None:
+    async def test_reset_database(self, run: Run, fresh_database: Database) -> None:
         await run(CREATE_A_SESSION)
         await run("""
             from session_db.database import reset_db

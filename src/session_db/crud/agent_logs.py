@@ -165,6 +165,7 @@ async def list_agent_logs(
     event_type: str | None = None,
     tool_name: str | None = None,
     tool_use_id: str | None = None,
+    after_index: int | None = None,
     order: Literal["recorded", "happened"] = "recorded",
     limit: int = 50,
     cursor: str | None = None,
@@ -179,6 +180,7 @@ async def list_agent_logs(
         event_type: only this type.
         tool_name: only this tool's.
         tool_use_id: only those of one call.
+        after_index: only those after this event_index.
         order: ``recorded`` (event_index, what a follower needs) or ``happened`` (timestamp, what a timeline shows).
         limit: rows a page, 1 to 1000.
         cursor: ``next_cursor`` of the page before, in the same order.
@@ -190,6 +192,8 @@ async def list_agent_logs(
     for name, value in wanted.items():
         if value is not None:
             query = query.where(getattr(AgentLog, name) == value)
+    if after_index is not None:
+        query = query.where(col(AgentLog.event_index) > after_index)
     if order == "recorded":
         if cursor is not None:
             query = query.where(col(AgentLog.event_index) > decode_cursor(cursor, int)[0])

@@ -6,7 +6,7 @@
 from typing import TYPE_CHECKING, Any
 
 from session_db.database.connection import close_db, get_engine
-from session_db.database.schema import current_revision, head, init_db, reset_db
+from session_db.database.schema import current_revision, database_facts, head, init_db, reset_db
 from session_db.database.unit_of_work import UncommittedWarning, UnitOfWork, async_session, get_async_session, get_session, in_transaction
 
 if TYPE_CHECKING:
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     engine: AsyncEngine
 
 __all__ = [
-    "DatabaseSession", "UncommittedWarning", "UnitOfWork", "async_session", "close_db", "current_revision", "engine",
+    "DatabaseSession", "UncommittedWarning", "UnitOfWork", "async_session", "close_db", "current_revision", "database_facts", "engine",
     "get_async_session", "get_engine", "get_session", "head", "in_transaction", "init_db", "reset_db",
 ]  # fmt: skip
 

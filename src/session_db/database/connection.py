@@ -3,7 +3,7 @@
 import asyncio
 import functools
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ClassVar
 from weakref import WeakKeyDictionary
 
 import asyncpg
@@ -18,8 +18,16 @@ if TYPE_CHECKING:
     from session_db.database.embedded import EmbeddedServer
 
 
+_UNREACHABLE = (
+    asyncpg.CannotConnectNowError,
+    asyncpg.InvalidAuthorizationSpecificationError,
+    asyncpg.InvalidCatalogNameError,
+    asyncpg.TooManyConnectionsError,
+)
+
+
 class _Engines:
-    by_loop: WeakKeyDictionary[asyncio.AbstractEventLoop, AsyncEngine] = WeakKeyDictionary()
+    by_loop: ClassVar[WeakKeyDictionary[asyncio.AbstractEventLoop, AsyncEngine]] = WeakKeyDictionary()
     unbound: AsyncEngine | None = None
 
 
@@ -95,5 +103,5 @@ async def _connect(settings: Settings, *, command_timeout: float | None) -> Any:
         arguments |= server.connect_arguments
     try:
         return await asyncpg.connect(**arguments)
-    except (OSError, asyncpg.InvalidCatalogNameError, asyncpg.InvalidAuthorizationSpecificationError, asyncpg.CannotConnectNowError) as error:
+    except (OSError, *_UNREACHABLE) as error:
         raise Unavailable(f"the database cannot be reached: {error}. Is it running, and is SESSION_DB_URL right?") from error

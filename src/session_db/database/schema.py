@@ -1,5 +1,6 @@
 """Tables: made, brought up to date and dropped, by one process at a time."""
 
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -24,7 +25,7 @@ async def init_db() -> None:
     Many processes may call it at once: one works, the others wait and find it done.
 
     Raises:
-        Conflict: the database holds somebody else's ``sessions`` table; nothing is changed.
+        Conflict: the database holds somebody else's ``sessions`` table, or another one of ours by name; nothing is changed.
     """
     engine = create_engine(get_settings(), pooled=False)
     try:
@@ -32,7 +33,7 @@ async def init_db() -> None:
             if await _version(connection) == head():
                 return
         async with engine.begin() as connection:
-            await _prepare(connection)
+            await prepare_schema(connection)
             await connection.run_sync(_upgrade)
     finally:
         await engine.dispose()
@@ -43,9 +44,28 @@ async def reset_db() -> None:
     engine = create_engine(get_settings(), pooled=False)
     try:
         async with engine.begin() as connection:
-            await _prepare(connection)
+            await prepare_schema(connection)
             await connection.run_sync(_drop)
             await connection.run_sync(_upgrade)
+    finally:
+        await engine.dispose()
+
+
+@dataclass(frozen=True)
+class DatabaseFacts:
+    """What the server says of itself."""
+
+    version: str
+    size_bytes: int
+
+
+async def database_facts() -> DatabaseFacts:
+    """Ask the server what it is. Costs a walk over the database's files."""
+    engine = create_engine(get_settings(), pooled=False)
+    try:
+        async with engine.connect() as connection:
+            row = (await connection.execute(text("SELECT current_setting('server_version'), pg_database_size(current_database())"))).one()
+            return DatabaseFacts(version=row[0], size_bytes=row[1])
     finally:
         await engine.dispose()
 
@@ -75,17 +95,28 @@ def alembic_config(**attributes: Any) -> Config:
     return config
 
 
-async def _prepare(connection: AsyncConnection) -> None:
+async def prepare_schema(connection: AsyncConnection) -> None:
+    """Keep other processes from changing the tables until the transaction ends, and make sure that those in our place are ours.
+
+    Raises:
+        Conflict: they are somebody else's.
+    """
     schema = get_settings().schema_name
     if schema is not None and not await connection.scalar(text("SELECT to_regnamespace(:name)"), {"name": f'"{schema}"'}):
         # IF NOT EXISTS still collides with another process that creates it now; the lock must name something that exists.
         await connection.execute(text("SELECT pg_advisory_xact_lock(hashtextextended('session_db create schema', 0))"))
         await connection.execute(text(f'CREATE SCHEMA IF NOT EXISTS "{schema}"'))
     await connection.execute(text(_LOCK))
-    if await _version(connection) is None and await connection.scalar(text("SELECT to_regclass('sessions')")):
+    if await _version(connection) is not None:
+        return
+    names = {"names": sorted(METADATA.tables)}
+    found = await connection.scalars(text("SELECT name FROM unnest(CAST(:names AS text[])) name WHERE to_regclass(quote_ident(name)) IS NOT NULL"), names)
+    foreign = found.all()
+    if foreign:
         raise Conflict(
-            "this database already has a table `sessions` that is not session-db's; nothing was changed. "
-            "Set SESSION_DB_SCHEMA to a schema of its own (SESSION_DB_SCHEMA=session_db), or SESSION_DB_URL to another database."
+            f"this database already has tables that are not session-db's: {', '.join(foreign)}; nothing was changed. "
+            "Set SESSION_DB_SCHEMA to a schema of its own (SESSION_DB_SCHEMA=session_db), or SESSION_DB_URL to another database.",
+            tables=foreign,
         )
 
 

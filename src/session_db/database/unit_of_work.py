@@ -29,7 +29,7 @@ class UnitOfWork(AsyncSession):
     """An ``AsyncSession`` with both ``exec`` and ``execute``, which warns when written rows are thrown away by a missing commit."""
 
     # SQLModel marks execute as deprecated; both seeds call it.
-    execute = SQLAlchemyAsyncSession.execute  # type: ignore[assignment]
+    execute = SQLAlchemyAsyncSession.execute
 
     def __init__(self, *arguments: Any, **keywords: Any) -> None:
         super().__init__(*arguments, **keywords)
@@ -44,7 +44,8 @@ class UnitOfWork(AsyncSession):
         await super().close()
         if lost:
             warnings.warn(
-                "rows were written and not committed, so they are gone; use `async with get_async_session() as db`, or call `await db.commit()`.",
+                "rows were written and not committed, so they are gone; "
+                "use `async with get_async_session() as db`, or call `await db.commit()`.",
                 UncommittedWarning,
                 stacklevel=3,
             )
@@ -60,7 +61,9 @@ def _note_statement(state: ORMExecuteState) -> None:
 
 
 def _forget(session: Session) -> None:
-    session.info["written"] = False
+    # The end of a savepoint is told here, too; what was written before and in it still waits for the commit.
+    if not session.in_nested_transaction():
+        session.info["written"] = False
 
 
 def async_session() -> UnitOfWork:

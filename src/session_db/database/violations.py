@@ -4,6 +4,7 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import Any
 
+from sqlalchemy import inspect
 from sqlalchemy.exc import DBAPIError, IntegrityError
 from sqlalchemy.ext.asyncio import AsyncSession
 
@@ -58,8 +59,21 @@ async def translated(db: AsyncSession, **details: Any) -> AsyncIterator[None]:
         async with db.begin_nested():
             yield
             await db.flush()
+    except SessionDBError:
+        await _reload(db)
+        raise
     except DBAPIError as error:
-        raise translate(error, **details) or error from error
+        ours = translate(error, **details)
+        if ours is None:
+            raise
+        await _reload(db)
+        raise ours from error
+
+
+async def _reload(db: AsyncSession) -> None:
+    """Read again what the end of the savepoint expired: asyncio has no reading at the touch of an attribute."""
+    for row in [row for row in db.sync_session.identity_map.values() if inspect(row).expired]:
+        await db.refresh(row)
 
 
 def translate(error: DBAPIError, **details: Any) -> SessionDBError | None:

@@ -6,11 +6,10 @@ from typing import Any, Literal
 from alembic import context
 from sqlalchemy import Connection
 from sqlalchemy.dialects.postgresql import JSONB
-from sqlalchemy.ext.asyncio import AsyncConnection
 from sqlmodel import AutoString
 
 from session_db.database.connection import create_engine
-from session_db.database.schema import VERSION_TABLE
+from session_db.database.schema import VERSION_TABLE, prepare_schema
 from session_db.models import METADATA
 from session_db.models.table import ForeignJSON, UtcDateTime
 from session_db.settings import get_settings
@@ -54,13 +53,10 @@ async def _migrate_on_own_connection() -> None:
     engine = create_engine(get_settings(), pooled=False)
     try:
         async with engine.begin() as connection:
-            await _run(connection)
+            await prepare_schema(connection)
+            await connection.run_sync(_migrate)
     finally:
         await engine.dispose()
-
-
-async def _run(connection: AsyncConnection) -> None:
-    await connection.run_sync(_migrate)
 
 
 given = context.config.attributes.get("connection")

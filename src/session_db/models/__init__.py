@@ -1,5 +1,7 @@
 """Tables and their Create, Update and Read models."""
 
+from typing import Any
+
 from session_db.models.agent_logs import AgentLog, AgentLogCreate, AgentLogRead
 from session_db.models.agents import Agent, AgentCreate, AgentRead, AgentUpdate
 from session_db.models.clips import Clip, ClipCreate, ClipRead, ClipUpdate, ClipVersion
@@ -16,8 +18,9 @@ from session_db.models.usage import ActivityMinute, Usage
 METADATA = Model.metadata
 """The tables of this package and nothing else."""
 
-_TABLES = (
-    Session, Agent, AgentLog, Message, MemoryFile, Transcript, TranscriptEntry, Usage, ActivityMinute, SDKSession, Clip, ClipVersion, Song, Playlist,
+_TABLES: tuple[Any, ...] = (
+    Session, Agent, AgentLog, Message, MemoryFile, Transcript, TranscriptEntry, Usage, ActivityMinute, SDKSession,
+    Clip, ClipVersion, Song, Playlist,
 )  # fmt: skip
 
 for _table in _TABLES:

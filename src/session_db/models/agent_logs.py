@@ -14,18 +14,30 @@ from session_db.models.table import BigInt, ForeignJSON, Input, Model, Moment, T
 EventCategory = Literal["hook", "response", "phase"]
 
 
+def _any_text(value: Any) -> str:
+    if not isinstance(value, str):
+        raise ValueError(f"is a {type(value).__name__}; send a text, and other values in payload")  # noqa: TRY004  Pydantic collects these
+    return value
+
+
+AnyText = Annotated[str, PlainValidator(_any_text)]
+"""Text with whatever is in it: Pydantic's own check refuses lone surrogates."""
+
+
 class AgentLogBase(Model):
     """Fields that a caller may set and read."""
 
     session_id: UUID = Field(description="Session that it happened in.")
-    agent_id: UUID | None = Field(None, description="Agent that did it; null: the session's own.")
+    agent_id: UUID | None = Field(default=None, description="Agent that did it; null: the session's own.")
     event_category: str = Field(max_length=20, description="hook, response or phase.")
     event_type: str = Field(max_length=200, description="PreToolUse, TextBlock, …")
-    tool_name: str | None = Field(None, max_length=200, description="Tool, for events of tools.")
-    tool_use_id: str | None = Field(None, max_length=255, description="The call that the event belongs to; one call, several events.")
-    sdk_session_id: str | None = Field(None, max_length=255, description="The agent SDK's session id.")
-    checkpoint_id: int | None = Field(None, description="Checkpoint of the plan that was built.")
-    duration_ms: int | None = Field(None, sa_type=BigInt, description="How long it took, in milliseconds.")
+    tool_name: str | None = Field(default=None, max_length=200, description="Tool, for events of tools.")
+    tool_use_id: str | None = Field(
+        default=None, max_length=255, description="The call that the event belongs to; one call, several events."
+    )
+    sdk_session_id: str | None = Field(default=None, max_length=255, description="The agent SDK's session id.")
+    checkpoint_id: int | None = Field(default=None, description="Checkpoint of the plan that was built.")
+    duration_ms: int | None = Field(default=None, sa_type=BigInt, description="How long it took, in milliseconds.")
 
 
 class AgentLog(AgentLogBase, table=True):
@@ -44,12 +56,14 @@ class AgentLog(AgentLogBase, table=True):
     )
 
     session_id: UUID = Field(primary_key=True, description="Session that it happened in.")
-    id: UUID = Field(default_factory=new_id, primary_key=True, description="UUIDv7, or derived from what was captured: sent again it is the same.")
+    id: UUID = Field(
+        default_factory=new_id, primary_key=True, description="UUIDv7, or derived from what was captured: sent again it is the same."
+    )
     event_index: int = Field(sa_type=BigInt, description="Order of recording in the session, from 0 without a gap.")
-    tool_input: Any = Field(None, sa_type=ForeignJSON, nullable=True, description="Input of the tool, lossless.")
-    payload: Any = Field(None, sa_type=ForeignJSON, nullable=True, description="Full event data, lossless.")
-    tool_output: str | None = Field(None, sa_type=Text, description="Readable output of the tool, cut at 16 kB.")
-    content: str | None = Field(None, sa_type=Text, description="Readable text of the event, cut at 16 kB.")
+    tool_input: Any = Field(default=None, sa_type=ForeignJSON, nullable=True, description="Input of the tool, lossless.")
+    payload: Any = Field(default=None, sa_type=ForeignJSON, nullable=True, description="Full event data, lossless.")
+    tool_output: str | None = Field(default=None, sa_type=Text, description="Readable output of the tool, cut at 16 kB.")
+    content: str | None = Field(default=None, sa_type=Text, description="Readable text of the event, cut at 16 kB.")
     truncated: bool = flag("Whether tool_output or content was cut.")
     timestamp: datetime = Field(default_factory=now, sa_type=UtcDateTime, description="When it happened, by the sender's clock.")
     recorded_at: datetime = moment("When it was stored.")
@@ -60,13 +74,13 @@ class AgentLogCreate(AgentLogBase, Input):
 
     lossless_fields: ClassVar[frozenset[str]] = frozenset({"tool_input", "payload", "tool_output", "content"})
 
-    id: UUID | None = Field(None, description="Key of the event in its session: sent again it changes nothing. Unset: a new one.")
+    id: UUID | None = Field(default=None, description="Key of the event in its session: sent again it changes nothing. Unset: a new one.")
     event_category: EventCategory
     tool_input: Any = None
     payload: Any = None
-    tool_output: Annotated[str | None, PlainValidator(lambda value: value)] = None
-    content: Annotated[str | None, PlainValidator(lambda value: value)] = None
-    timestamp: Moment | None = Field(None, description="Unset: now.")
+    tool_output: AnyText | None = None
+    content: AnyText | None = None
+    timestamp: Moment | None = Field(default=None, description="Unset: now.")
 
 
 class AgentLogRead(AgentLogBase):

@@ -18,14 +18,16 @@ class AgentBase(Model):
 
     session_id: UUID = Field(description="Session that it works in.")
     agent_type: str = Field(max_length=100, description="spec, plan, build, research, docs, debug, main, or a sub-agent's name.")
-    parent_agent_id: UUID | None = Field(None, description="Agent that started it.")
-    model: str | None = Field(None, max_length=100, description="Language model.")
-    model_alias: str | None = Field(None, max_length=100, description="Short name of the model (sonnet, opus, …).")
-    sdk_session_id: str | None = Field(None, max_length=255, description="The agent SDK's session id, with which it can be resumed.")
-    sdk_agent_id: str | None = Field(None, max_length=255, description="The agent SDK's id of a sub-agent.")
-    name: str | None = Field(None, sa_type=Text, description="What it was asked to do, in a line.")
-    checkpoint_id: int | None = Field(None, description="Checkpoint of the plan that it builds.")
-    working_dir: str | None = Field(None, sa_type=Text, description="Directory that it works in.")
+    parent_agent_id: UUID | None = Field(default=None, description="Agent that started it.")
+    model: str | None = Field(default=None, max_length=100, description="Language model.")
+    model_alias: str | None = Field(default=None, max_length=100, description="Short name of the model (sonnet, opus, …).")
+    sdk_session_id: str | None = Field(
+        default=None, max_length=255, description="The agent SDK's session id, with which it can be resumed."
+    )
+    sdk_agent_id: str | None = Field(default=None, max_length=255, description="The agent SDK's id of a sub-agent.")
+    name: str | None = Field(default=None, sa_type=Text, description="What it was asked to do, in a line.")
+    checkpoint_id: int | None = Field(default=None, description="Checkpoint of the plan that it builds.")
+    working_dir: str | None = Field(default=None, sa_type=Text, description="Directory that it works in.")
 
 
 class Agent(AgentBase, table=True):
@@ -44,13 +46,13 @@ class Agent(AgentBase, table=True):
 
     session_id: UUID = Field(primary_key=True, description="Session that it works in.")
     id: UUID = Field(default_factory=new_id, primary_key=True, description="UUIDv7, or derived from the agent SDK's ids.")
-    status: str = Field("pending", max_length=20, description="pending, executing, complete or failed.")
+    status: str = Field(default="pending", max_length=20, description="pending, executing, complete or failed.")
     input_tokens: int = counter("Uncached input tokens.")
     output_tokens: int = counter("Output tokens.")
     cache_read_tokens: int = counter("Input tokens read from the cache.")
     cache_write_tokens: int = counter("Input tokens written to the cache.")
     cost: float = dollars("US dollars.")
-    error_message: str | None = Field(None, sa_type=Text, description="Why it failed.")
+    error_message: str | None = Field(default=None, sa_type=Text, description="Why it failed.")
     metadata_: dict[str, Any] = metadata_field("Whatever the application keeps with the agent.")
     created_at: datetime = moment("When the row was made.")
     updated_at: datetime = moment("When the row last changed.")
@@ -66,9 +68,9 @@ class Agent(AgentBase, table=True):
 class AgentCreate(AgentBase, Input):
     """An agent to add to a session."""
 
-    id: UUID | None = Field(None, description="Id to give it; unset: a new one.")
+    id: UUID | None = Field(default=None, description="Id to give it; unset: a new one.")
     status: AgentStatus = "pending"
-    cost: float = Field(0.0, ge=0, description="US dollars, where no usage is recorded.")
+    cost: float = Field(default=0.0, ge=0, description="US dollars, where no usage is recorded.")
     metadata_: dict[str, Any] = Field(default_factory=dict, alias="metadata", description="Whatever the application keeps with the agent.")
     started_at: Moment | None = None
     completed_at: Moment | None = None
@@ -77,22 +79,22 @@ class AgentCreate(AgentBase, Input):
 class AgentUpdate(Input):
     """What may change later. Only what is set is applied; an explicit None clears."""
 
-    agent_type: str | None = Field(None, max_length=100)
+    agent_type: str | None = Field(default=None, max_length=100)
     status: AgentStatus | None = None
-    model: str | None = Field(None, max_length=100)
-    model_alias: str | None = Field(None, max_length=100)
-    sdk_session_id: str | None = Field(None, max_length=255)
-    sdk_agent_id: str | None = Field(None, max_length=255)
+    model: str | None = Field(default=None, max_length=100)
+    model_alias: str | None = Field(default=None, max_length=100)
+    sdk_session_id: str | None = Field(default=None, max_length=255)
+    sdk_agent_id: str | None = Field(default=None, max_length=255)
     name: str | None = None
     checkpoint_id: int | None = None
     working_dir: str | None = None
-    input_tokens: int | None = Field(None, ge=0)
-    output_tokens: int | None = Field(None, ge=0)
-    cache_read_tokens: int | None = Field(None, ge=0)
-    cache_write_tokens: int | None = Field(None, ge=0)
-    cost: float | None = Field(None, ge=0)
+    input_tokens: int | None = Field(default=None, ge=0)
+    output_tokens: int | None = Field(default=None, ge=0)
+    cache_read_tokens: int | None = Field(default=None, ge=0)
+    cache_write_tokens: int | None = Field(default=None, ge=0)
+    cost: float | None = Field(default=None, ge=0)
     error_message: str | None = None
-    metadata_: dict[str, Any] | None = Field(None, alias="metadata", description="Replaces the whole object.")
+    metadata_: dict[str, Any] | None = Field(default=None, alias="metadata", description="Replaces the whole object.")
     started_at: Moment | None = None
     completed_at: Moment | None = None
 

@@ -31,8 +31,8 @@ class ClipVersion(Model, table=True):
     version: int = Field(primary_key=True, description="Version of the clip that had this code.", sa_column_kwargs={"autoincrement": False})
     code: str = Field(sa_type=Text, description="The code.")
     metadata_: dict[str, Any] = metadata_field("Metadata at that version.")
-    session_id: UUID | None = Field(None, description="Session whose change replaced it.")
-    message_index: int | None = Field(None, description="Message that asked for the change.")
+    session_id: UUID | None = Field(default=None, description="Session whose change replaced it.")
+    message_index: int | None = Field(default=None, description="Message that asked for the change.")
     created_at: datetime = moment("When it was replaced.")
 
 

@@ -33,7 +33,9 @@ def checked_message(message: Mapping[str, Any], path: str) -> tuple[str | None, 
         raise InvalidInput(f"{path}.client_id: is {client_id!r}; send a text of 1 to {MAX_CLIENT_ID} characters.", path=f"{path}.client_id")
     for key, place in _ELSEWHERE.items():
         if key in data:
-            raise InvalidInput(f"{path}.{key}: a display message has no {key}; {place}, or make the message with display_message().", path=f"{path}.{key}")
+            raise InvalidInput(
+                f"{path}.{key}: a display message has no {key}; {place}, or make the message with display_message().", path=f"{path}.{key}"
+            )
     _check_role_and_content(data, path)
     data["timestamp"] = _timestamp(data.get("timestamp"), f"{path}.timestamp")
     _check_object(data, "context", path)
@@ -48,7 +50,9 @@ def _check_role_and_content(data: dict[str, Any], path: str) -> None:
         raise InvalidInput(f"{path}.role: is {data.get('role')!r}; use one of {', '.join(_ROLES)}.", path=f"{path}.role")
     if not isinstance(data.get("content"), str):
         kind = type(data.get("content")).__name__
-        raise InvalidInput(f"{path}.content: is a {kind}; send the text, or make the message with display_message().", path=f"{path}.content")
+        raise InvalidInput(
+            f"{path}.content: is a {kind}; send the text, or make the message with display_message().", path=f"{path}.content"
+        )
 
 
 def _timestamp(value: Any, path: str) -> str:
@@ -70,17 +74,24 @@ def _check_object(data: dict[str, Any], key: str, path: str) -> None:
 
 
 def display_message(model_message: Mapping[str, Any], **more: Any) -> dict[str, Any] | None:
-    """Make a display message of a full model message, or None where it shows nothing (only tool calls, tool results or thinking).
+    """Make a display message of a full model message, or None where it shows nothing: only tool calls, tool results or thinking.
 
     Args:
-        model_message: ``{"role", "content"}`` as the APIs have it; content is a text, or a list of blocks whose text blocks are joined by a blank line.
+        model_message: ``{"role", "content"}`` as the APIs have it; content is a text, or a list of blocks, whose texts are joined by a
+            blank line.
         more: what else the message has: ``timestamp``, ``client_id``, ``context``, ``code_changes``.
     """
     content = model_message.get("content")
     if isinstance(content, list):
-        texts = [block if isinstance(block, str) else block.get("text") for block in content if isinstance(block, str) or block.get("type") == "text"]
-        content = "\n\n".join(text for text in texts if text)
+        content = "\n\n".join(text for text in map(_text_of, content) if text)
     if not content or model_message.get("role") not in _ROLES:
         return None
     kept = {key: value for key, value in model_message.items() if key in ("timestamp", "client_id", "context", "code_changes")}
     return {"role": model_message["role"], "content": content, **kept, **more}
+
+
+def _text_of(block: Any) -> str | None:
+    """Return what a content block shows."""
+    if isinstance(block, Mapping):
+        block = block.get("text") if block.get("type") == "text" else None
+    return block if isinstance(block, str) else None

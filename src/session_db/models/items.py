@@ -20,7 +20,7 @@ class ItemTable(ItemBase):
     """Columns of every item."""
 
     metadata_: dict[str, Any] = metadata_field("Whatever the application keeps with the item (bpm, scale, tags, color).")
-    version: int = Field(1, description="Raised by each change.", sa_column_kwargs={"server_default": "1"})
+    version: int = Field(default=1, description="Raised by each change.", sa_column_kwargs={"server_default": "1"})
     created_at: datetime = moment("When it was made.")
     updated_at: datetime = moment("When it last changed.")
 
@@ -39,11 +39,11 @@ class ItemCreate(ItemBase, Input):
 class ItemUpdate(Input):
     """What may change on every item. Only what is set is applied."""
 
-    project_id: str | None = Field(None, min_length=1, max_length=100)
-    name: str | None = Field(None, min_length=1, max_length=200)
-    metadata_: dict[str, Any] | None = Field(None, alias="metadata", description="Replaces the whole object; None empties it.")
-    session_id: UUID | None = Field(None, description="Session that made the change, kept with the version.")
-    message_index: int | None = Field(None, description="Message that asked for the change, kept with the version.")
+    project_id: str | None = Field(default=None, min_length=1, max_length=100)
+    name: str | None = Field(default=None, min_length=1, max_length=200)
+    metadata_: dict[str, Any] | None = Field(default=None, alias="metadata", description="Replaces the whole object; None empties it.")
+    session_id: UUID | None = Field(default=None, description="Session that made the change, kept with the version.")
+    message_index: int | None = Field(default=None, description="Message that asked for the change, kept with the version.")
 
 
 class ItemRead(ItemBase):

@@ -51,7 +51,7 @@ class MemoryFileCreate(MemoryFileBase, Input):
 class MemoryFileUpdate(Input):
     """What may change later. Only what is set is applied."""
 
-    file_path: str | None = Field(None, min_length=1, max_length=500)
+    file_path: str | None = Field(default=None, min_length=1, max_length=500)
     is_primary: bool | None = None
     loaded: bool | None = None
 

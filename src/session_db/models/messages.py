@@ -32,7 +32,10 @@ class Message(MessageBase, table=True):
 
     session_id: UUID = Field(primary_key=True, description="Session that it belongs to.")
     message_index: int = Field(
-        primary_key=True, sa_type=BigInt, description="Order in the session, from 0 without a gap.", sa_column_kwargs={"autoincrement": False}
+        primary_key=True,
+        sa_type=BigInt,
+        description="Order in the session, from 0 without a gap.",
+        sa_column_kwargs={"autoincrement": False},
     )
     id: int | None = Field(
         None,
@@ -41,8 +44,12 @@ class Message(MessageBase, table=True):
         description="Number of the row; no order to rely on.",
         sa_column_kwargs={"server_default": MESSAGE_IDS.next_value()},
     )
-    message_data: dict[str, Any] = Field(sa_type=OwnJSON, nullable=False, description="role, content, timestamp; optionally context and code_changes.")
-    client_id: str | None = Field(None, max_length=255, description="The sender's key of the message: sent again it changes nothing.")
+    message_data: dict[str, Any] = Field(
+        sa_type=OwnJSON, nullable=False, description="role, content, timestamp; optionally context and code_changes."
+    )
+    client_id: str | None = Field(
+        default=None, max_length=255, description="The sender's key of the message: sent again it changes nothing."
+    )
     created_at: datetime = moment("When it was stored.")
 
 

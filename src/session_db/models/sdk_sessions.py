@@ -20,8 +20,8 @@ class SDKSession(Model, table=True):
     )
 
     sdk_key: str = Field(primary_key=True, sa_type=Text, description="The SDK's session id; behind its project where that is no UUID.")
-    session_id: UUID | None = Field(None, description="Session; null: it was deleted.")
-    agent_id: UUID | None = Field(None, description="Agent that runs it.")
-    bound_by: str = Field("auto", max_length=20, description="auto, environment, recorder or agent.")
+    session_id: UUID | None = Field(default=None, description="Session; null: it was deleted.")
+    agent_id: UUID | None = Field(default=None, description="Agent that runs it.")
+    bound_by: str = Field(default="auto", max_length=20, description="auto, environment, recorder or agent.")
     deleted_at: datetime | None = optional_moment("When its session was deleted.")
     created_at: datetime = moment("When it was bound.")

@@ -11,6 +11,7 @@ from pydantic import computed_field, model_validator
 from sqlalchemy import CheckConstraint, Index, UniqueConstraint
 from sqlalchemy.orm import Synonym, synonym
 from sqlmodel import Field
+from sqlmodel._compat import SQLModelConfig
 
 from session_db.errors import InvalidInput
 from session_db.ids import new_id
@@ -40,7 +41,8 @@ def refuse_bad_slug(slug: str) -> None:
     """Raise ``InvalidInput`` where a slug is more than one plain path component."""
     if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9._-]{0,199}", slug):
         raise InvalidInput(
-            f"session_slug {slug!r} is no folder name; use up to 200 letters, digits, '.', '_' and '-', the first one a letter or digit.", slug=slug
+            f"session_slug {slug!r} is no folder name; use up to 200 letters, digits, '.', '_' and '-', the first one a letter or digit.",
+            slug=slug,
         )
 
 
@@ -50,11 +52,11 @@ def normalised_directory(path: str) -> str:
     Raises:
         InvalidInput: the path is relative.
     """
-    flavour = ntpath if ntpath.splitdrive(path)[0] else posixpath
-    if not flavour.isabs(path):
+    is_windows = re.match(r"[A-Za-z]:|\\\\", path) is not None
+    if not (ntpath.isabs(path) if is_windows else posixpath.isabs(path)):
         raise InvalidInput(f"working_dir {path!r} is relative; give the absolute path.", working_dir=path)
     # POSIX leaves the meaning of two leading slashes open; for a project they are a slip.
-    return flavour.normpath(path.replace("//", "/", 1) if path.startswith("//") and flavour is posixpath else path)
+    return ntpath.normpath(path) if is_windows else posixpath.normpath("/" + path.lstrip("/"))
 
 
 def _quoted(words: tuple[str, ...]) -> str:
@@ -64,17 +66,19 @@ def _quoted(words: tuple[str, ...]) -> str:
 class SessionBase(Model):
     """Fields that a caller may set and read."""
 
-    session_slug: str | None = Field(None, max_length=200, description="Folder name of a workflow session, e.g. 2026-01-15_auth-feature.")
-    title: str | None = Field(None, sa_type=Text, description="What the session is about, in a line.")
-    description: str | None = Field(None, sa_type=Text, description="What the session is about, at length.")
-    working_dir: str | None = Field(None, sa_type=Text, description="Absolute path of the project root.")
-    agent_name: str | None = Field(None, max_length=50, description="Which agent a chat talks to (strudel, claude-code, …).")
-    model_name: str | None = Field(None, max_length=100, description="Language model.")
-    provider: str | None = Field(None, max_length=50, description="Who serves the model.")
+    session_slug: str | None = Field(
+        default=None, max_length=200, description="Folder name of a workflow session, e.g. 2026-01-15_auth-feature."
+    )
+    title: str | None = Field(default=None, sa_type=Text, description="What the session is about, in a line.")
+    description: str | None = Field(default=None, sa_type=Text, description="What the session is about, at length.")
+    working_dir: str | None = Field(default=None, sa_type=Text, description="Absolute path of the project root.")
+    agent_name: str | None = Field(default=None, max_length=50, description="Which agent a chat talks to (strudel, claude-code, …).")
+    model_name: str | None = Field(default=None, max_length=100, description="Language model.")
+    provider: str | None = Field(default=None, max_length=50, description="Who serves the model.")
     use_claude_code: bool = flag("Whether Claude Code runs the session.")
-    current_project: str | None = Field(None, max_length=255, description="Project that is worked on.")
-    host: str | None = Field(None, max_length=255, description="Machine that the session runs on.")
-    owner: str | None = Field(None, max_length=255, description="Whose session it is.")
+    current_project: str | None = Field(default=None, max_length=255, description="Project that is worked on.")
+    host: str | None = Field(default=None, max_length=255, description="Machine that the session runs on.")
+    owner: str | None = Field(default=None, max_length=255, description="Whose session it is.")
     pinned: bool = flag("Kept by every cleanup.")
 
 
@@ -99,18 +103,25 @@ class Session(SessionBase, table=True):
     )
 
     id: UUID = Field(default_factory=new_id, primary_key=True, description="UUIDv7, or the agent SDK's own session id.")
-    session_type: str = Field("chat", max_length=20, description="full, quick or research (workflow sessions), or chat.")
-    status: str = Field("active", max_length=20, description="Chat: active, idle, terminated; else created, spec, plan, build, docs, complete, failed.")
-    activity: str = Field(
-        "idle", max_length=20, description="What goes on: working, waiting, idle, done, failed or lost.", sa_column_kwargs={"server_default": "idle"}
+    session_type: str = Field(default="chat", max_length=20, description="full, quick or research (workflow sessions), or chat.")
+    status: str = Field(
+        default="active",
+        max_length=20,
+        description="Chat: active, idle, terminated; else created, spec, plan, build, docs, complete, failed.",
     )
-    error_message: str | None = Field(None, sa_type=Text, description="Why it failed.")
+    activity: str = Field(
+        "idle",
+        max_length=20,
+        description="What goes on: working, waiting, idle, done, failed or lost.",
+        sa_column_kwargs={"server_default": "idle"},
+    )
+    error_message: str | None = Field(default=None, sa_type=Text, description="Why it failed.")
     metadata_: dict[str, Any] = metadata_field("Whatever the application keeps with the session.")
-    resumed_from: UUID | None = Field(None, description="Session that this one goes on from.")
-    forked_from: UUID | None = Field(None, description="Session whose conversation this one copied at its start.")
-    cleared_from: UUID | None = Field(None, description="Session that was cleared to begin this one.")
+    resumed_from: UUID | None = Field(default=None, description="Session that this one goes on from.")
+    forked_from: UUID | None = Field(default=None, description="Session whose conversation this one copied at its start.")
+    cleared_from: UUID | None = Field(default=None, description="Session that was cleared to begin this one.")
     total_cost: float = dollars("US dollars of all agents.")
-    reported_cost: float | None = Field(None, sa_type=Money, description="US dollars that the client itself reports in total.")
+    reported_cost: float | None = Field(default=None, sa_type=Money, description="US dollars that the client itself reports in total.")
     total_input_tokens: int = counter("Uncached input tokens of all agents.")
     total_output_tokens: int = counter("Output tokens of all agents.")
     total_cache_read_tokens: int = counter("Input tokens read from the cache.")
@@ -150,15 +161,17 @@ class Session(SessionBase, table=True):
 
 
 class SessionCreate(SessionBase, Input):
-    """A chat session (`agent_name`, `model_name`, `session_name`) or a workflow session (`session_slug`, `title`, `working_dir`, `session_type`)."""
+    """A chat (`agent_name`, `model_name`, `session_name`) or a workflow session (`session_slug`, `title`, `working_dir`, `session_type`)."""
 
-    session_id: UUID | None = Field(None, description="Id to give it; unset: a new one.")
-    session_type: SessionType | None = Field(None, description="Unset: full with a slug, else chat.")
-    status: str | None = Field(None, description="Unset: active (chat) or created.")
-    session_name: str | None = Field(None, description="Custom session name, kept in metadata.")
-    metadata_: dict[str, Any] = Field(default_factory=dict, alias="metadata", description="Whatever the application keeps with the session.")
-    resumed_from: UUID | None = Field(None, description="Session that this one goes on from.")
-    forked_from: UUID | None = Field(None, description="Session whose conversation this one copied at its start.")
+    session_id: UUID | None = Field(default=None, description="Id to give it; unset: a new one.")
+    session_type: SessionType | None = Field(default=None, description="Unset: full with a slug, else chat.")
+    status: str | None = Field(default=None, description="Unset: active (chat) or created.")
+    session_name: str | None = Field(default=None, description="Custom session name, kept in metadata.")
+    metadata_: dict[str, Any] = Field(
+        default_factory=dict, alias="metadata", description="Whatever the application keeps with the session."
+    )
+    resumed_from: UUID | None = Field(default=None, description="Session that this one goes on from.")
+    forked_from: UUID | None = Field(default=None, description="Session whose conversation this one copied at its start.")
 
     @model_validator(mode="after")
     def _complete(self) -> Self:
@@ -185,18 +198,18 @@ class SessionUpdate(Input):
     activity: Activity | None = None
     title: str | None = None
     description: str | None = None
-    session_slug: str | None = Field(None, max_length=200)
+    session_slug: str | None = Field(default=None, max_length=200)
     working_dir: str | None = None
-    agent_name: str | None = Field(None, max_length=50)
-    model_name: str | None = Field(None, max_length=100)
-    provider: str | None = Field(None, max_length=50)
+    agent_name: str | None = Field(default=None, max_length=50)
+    model_name: str | None = Field(default=None, max_length=100)
+    provider: str | None = Field(default=None, max_length=50)
     use_claude_code: bool | None = None
-    current_project: str | None = Field(None, max_length=255)
-    host: str | None = Field(None, max_length=255)
-    owner: str | None = Field(None, max_length=255)
+    current_project: str | None = Field(default=None, max_length=255)
+    host: str | None = Field(default=None, max_length=255)
+    owner: str | None = Field(default=None, max_length=255)
     pinned: bool | None = None
     error_message: str | None = None
-    metadata_: dict[str, Any] | None = Field(None, alias="metadata", description="Replaces the whole object.")
+    metadata_: dict[str, Any] | None = Field(default=None, alias="metadata", description="Replaces the whole object.")
     started_at: Moment | None = None
     completed_at: Moment | None = None
 
@@ -210,7 +223,7 @@ class SessionNameUpdate(Input):
 class SessionRead(SessionBase):
     """A session as it is shown."""
 
-    model_config = {"from_attributes": True, "populate_by_name": True}
+    model_config = SQLModelConfig(from_attributes=True, populate_by_name=True)
 
     session_id: UUID
     session_type: str
@@ -229,17 +242,18 @@ class SessionRead(SessionBase):
     total_cache_write_tokens: int = 0
     message_count: int = 0
     event_count: int = 0
-    session_name: str | None = Field(None, description="Custom session name from metadata.")
-    display_name: str | None = Field(None, description="Name, else title, else slug, else agent and date.")
+    session_name: str | None = Field(default=None, description="Custom session name from metadata.")
+    display_name: str | None = Field(default=None, description="Name, else title, else slug, else agent and date.")
     created_at: datetime
     updated_at: datetime
     last_activity: datetime
     started_at: datetime | None = None
     completed_at: datetime | None = None
 
-    @computed_field(description="Reported minus computed US dollars; None where nothing was reported, or where the report includes another session's total.")  # type: ignore[prop-decorator]
+    @computed_field  # type: ignore[prop-decorator]
     @property
     def unattributed_cost(self) -> float | None:
+        """Reported minus computed US dollars; None where nothing was reported, or where the report includes another session's total."""
         if self.reported_cost is None or self.forked_from is not None:
             return None
         return round(self.reported_cost - self.total_cost, 10)

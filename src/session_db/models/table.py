@@ -9,8 +9,8 @@ from typing import Annotated, Any, ClassVar
 from pydantic import AfterValidator, model_validator
 from sqlalchemy import BigInteger, Dialect, MetaData, Numeric, TypeDecorator, text
 from sqlalchemy import Text as SQLText
-from sqlalchemy.dialects.postgresql import JSONB, TIMESTAMP
 from sqlalchemy.dialects.postgresql import JSON as POSTGRESQL_JSON
+from sqlalchemy.dialects.postgresql import JSONB, TIMESTAMP
 from sqlalchemy.ext.mutable import MutableDict
 from sqlmodel import Field, SQLModel
 from sqlmodel._compat import SQLModelConfig
@@ -55,7 +55,7 @@ class UtcDateTime(TypeDecorator[datetime]):
     impl = TIMESTAMP(timezone=True)
     cache_ok = True
 
-    def process_bind_param(self, value: datetime | None, dialect: Dialect) -> datetime | None:
+    def process_bind_param(self, value: datetime | None, dialect: Dialect) -> datetime | None:  # noqa: ARG002  SQLAlchemy names it
         return None if value is None else as_utc(value)
 
 
@@ -74,7 +74,7 @@ class ForeignJSON(TypeDecorator[Any]):
     impl = POSTGRESQL_JSON(none_as_null=True)
     cache_ok = True
 
-    def bind_processor(self, dialect: Dialect) -> Any:
+    def bind_processor(self, dialect: Dialect) -> Any:  # noqa: ARG002  SQLAlchemy names it
         return lambda value: value if value is None or isinstance(value, JSONText) else encode_json(value)
 
 
@@ -87,7 +87,9 @@ def encode_json(value: Any) -> str:
     try:
         return json.dumps(value, ensure_ascii=True, allow_nan=False)
     except (TypeError, ValueError, RecursionError) as error:
-        raise InvalidInput(f"the value is no JSON: {error}. Send plain objects, lists, texts, finite numbers, true, false and null.") from error
+        raise InvalidInput(
+            f"the value is no JSON: {error}. Send plain objects, lists, texts, finite numbers, true, false and null."
+        ) from error
 
 
 OwnJSON = JSONB(none_as_null=True)
@@ -103,10 +105,9 @@ BigInt = BigInteger()
 Text = SQLText()
 
 
-
 def counter(description: str, *, default: int = 0) -> Any:
     """A ``bigint`` that starts at zero."""
-    return Field(default, sa_type=BigInt, description=description, sa_column_kwargs={"server_default": text(str(default))})
+    return Field(default=default, sa_type=BigInt, description=description, sa_column_kwargs={"server_default": text(str(default))})
 
 
 def flag(description: str, *, default: bool = False) -> Any:
@@ -119,12 +120,12 @@ def moment(description: str) -> Any:
 
 
 def optional_moment(description: str) -> Any:
-    return Field(None, sa_type=UtcDateTime, description=description)
+    return Field(default=None, sa_type=UtcDateTime, description=description)
 
 
 def dollars(description: str) -> Any:
     """US dollars, zero at first."""
-    return Field(0.0, sa_type=Money, description=description, sa_column_kwargs={"server_default": text("0")})
+    return Field(default=0.0, sa_type=Money, description=description, sa_column_kwargs={"server_default": text("0")})
 
 
 def metadata_field(description: str) -> Any:
@@ -141,7 +142,11 @@ def metadata_field(description: str) -> Any:
 def id_list(description: str) -> Any:
     """An ordered ``jsonb`` array of ids."""
     return Field(
-        default_factory=list, sa_type=OwnJSON, nullable=False, description=description, sa_column_kwargs={"server_default": text("'[]'::jsonb")}
+        default_factory=list,
+        sa_type=OwnJSON,
+        nullable=False,
+        description=description,
+        sa_column_kwargs={"server_default": text("'[]'::jsonb")},
     )
 
 
@@ -170,7 +175,8 @@ def refuse_unstorable(value: Any, path: str) -> None:
     for where, part, depth in _parts(value, path):
         if depth > MAX_DEPTH:
             raise InvalidInput(f"{where}: nested deeper than {MAX_DEPTH} levels; make it flatter.", path=where)
-        problem = _problem(part)
+        # The value itself is a column's and was checked by its type; what is inside it becomes JSON.
+        problem = _problem(part) or (_no_json(part) if depth else None)
         if problem:
             raise InvalidInput(f"{where}: {problem}", path=where)
 
@@ -186,6 +192,12 @@ def _problem(part: Any) -> str | None:
     if isinstance(part, float) and not math.isfinite(part):
         return f"is {part}, which JSON has no word for; send a finite number or null."
     return None
+
+
+def _no_json(part: Any) -> str | None:
+    if part is None or isinstance(part, str | int | float | dict | list | tuple):
+        return None
+    return f"is a {type(part).__name__}, which JSON has no form for; send it as text, number, list or object."
 
 
 def _parts(value: Any, path: str) -> Iterator[tuple[str, Any, int]]:

@@ -25,21 +25,30 @@ class Transcript(Model, table=True):
 
     session_id: UUID = Field(primary_key=True, description="Session that it belongs to.")
     id: UUID = Field(primary_key=True, description="Derived from project_key, sdk_session_id and subpath.")
-    agent_id: UUID | None = Field(None, description="Agent whose transcript it is.")
+    agent_id: UUID | None = Field(default=None, description="Agent whose transcript it is.")
     project_key: str = Field(sa_type=Text, description="The agent SDK's name of the project folder.")
     sdk_session_id: str = Field(max_length=255, description="The agent SDK's session id.")
-    subpath: str = Field("", sa_type=Text, description="Empty: the session's own; else its path below the session's folder.")
-    source: str = Field("file", max_length=10, description="Where the entries come from: store or file.")
+    subpath: str = Field(default="", sa_type=Text, description="Empty: the session's own; else its path below the session's folder.")
+    source: str = Field(default="file", max_length=10, description="Where the entries come from: store or file.")
     next_seq: int = counter("Entries, and the next seq.")
     projected_seq: int = counter("Events, messages and usage were made of the entries before this seq.")
-    file_path: str | None = Field(None, sa_type=Text, description="File that was read.")
+    file_path: str | None = Field(default=None, sa_type=Text, description="File that was read.")
     file_offset: int = counter("Bytes of the file that were read.")
-    file_head: str | None = Field(None, sa_type=Text, description="Fingerprint of the file's beginning: another one is another file.")
-    meta: Any = Field(None, sa_type=ForeignJSON, nullable=True, description="A sub-agent's .meta.json; for a session's own stream where its title came from.")
-    summary: Any = Field(None, sa_type=ForeignJSON, nullable=True, description="The agent SDK's own summary of the stream.")
-    mtime: datetime | None = Field(None, sa_type=UtcDateTime, description="When the last entry was stored.")
-    reported_cost: float | None = Field(None, sa_type=Money, description="US dollars that the client reports in total.")
-    reported_usage: Any = Field(None, sa_type=ForeignJSON, nullable=True, description="Tokens by model that the client reports in total.")
+    file_head: str | None = Field(
+        default=None, sa_type=Text, description="Fingerprint of the file's beginning: another one is another file."
+    )
+    meta: Any = Field(
+        default=None,
+        sa_type=ForeignJSON,
+        nullable=True,
+        description="A sub-agent's .meta.json; for a session's own stream where its title came from.",
+    )
+    summary: Any = Field(default=None, sa_type=ForeignJSON, nullable=True, description="The agent SDK's own summary of the stream.")
+    mtime: datetime | None = Field(default=None, sa_type=UtcDateTime, description="When the last entry was stored.")
+    reported_cost: float | None = Field(default=None, sa_type=Money, description="US dollars that the client reports in total.")
+    reported_usage: Any = Field(
+        default=None, sa_type=ForeignJSON, nullable=True, description="Tokens by model that the client reports in total."
+    )
     created_at: datetime = moment("When the row was made.")
 
 
@@ -60,6 +69,13 @@ class TranscriptEntry(Model, table=True):
 
     session_id: UUID = Field(primary_key=True, description="Session that it belongs to.")
     transcript_id: UUID = Field(primary_key=True, description="Stream that it belongs to.")
-    seq: int = Field(primary_key=True, sa_type=BigInt, description="Order in the stream, from 0 without a gap.", sa_column_kwargs={"autoincrement": False})
-    uuid: str | None = Field(None, sa_type=Text, description="The sender's key of the entry; null where it has none, or had it before.")
+    seq: int = Field(
+        primary_key=True,
+        sa_type=BigInt,
+        description="Order in the stream, from 0 without a gap.",
+        sa_column_kwargs={"autoincrement": False},
+    )
+    uuid: str | None = Field(
+        default=None, sa_type=Text, description="The sender's key of the entry; null where it has none, or had it before."
+    )
     entry: Any = Field(sa_type=ForeignJSON, nullable=False, description="The entry, byte for byte.")

@@ -24,15 +24,17 @@ class Usage(Model, table=True):
     session_id: UUID = Field(primary_key=True, description="Session that asked.")
     message_id: str = Field(primary_key=True, max_length=255, description="The API's id of the answer.")
     agent_id: UUID = Field(description="Agent that asked.")
-    model: str | None = Field(None, max_length=100, description="Language model.")
+    model: str | None = Field(default=None, max_length=100, description="Language model.")
     input_tokens: int = counter("Uncached input tokens.")
     output_tokens: int = counter("Output tokens.")
     cache_read_tokens: int = counter("Input tokens read from the cache.")
     cache_write_5m_tokens: int = counter("Input tokens written to the cache for five minutes.")
     cache_write_1h_tokens: int = counter("Input tokens written to the cache for an hour.")
     web_search_requests: int = counter("Web searches, which are priced each.")
-    computed_cost: float | None = Field(None, sa_type=Money, description="US dollars by the price list; null where the model is not on it.")
-    reported_cost: float | None = Field(None, sa_type=Money, description="US dollars by the sender.")
+    computed_cost: float | None = Field(
+        default=None, sa_type=Money, description="US dollars by the price list; null where the model is not on it."
+    )
+    reported_cost: float | None = Field(default=None, sa_type=Money, description="US dollars by the sender.")
     occurred_at: datetime = Field(sa_type=UtcDateTime, description="When it was answered.")
 
 

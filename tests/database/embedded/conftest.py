@@ -134,7 +134,7 @@ class Home:
         deadline = time.monotonic() + seconds
         while not condition():
             assert time.monotonic() < deadline, f"it did not happen in time: {self.processes()}"
-            time.sleep(0.01)
+            time.sleep(0.02)
 
     def wait_until_gone(self) -> None:
         self.wait_until(lambda: not self.processes())
@@ -150,7 +150,7 @@ class Home:
         while remaining := self.processes():
             for pid in remaining if time.monotonic() > deadline else ():
                 _signal(pid, signal.SIGKILL)
-            time.sleep(0.01)
+            time.sleep(0.02)
 
 
 def _signal(pid: int, number: signal.Signals) -> None:
@@ -172,12 +172,26 @@ def made_home() -> Iterator[Path]:
 @pytest.fixture
 def home(made_home: Path) -> Iterator[Home]:
     """A home that has a database; root's server can reach it, where pytest's own temporary directories are private to root."""
-    with _temporary_home() as home:
-        shutil.copytree(made_home, home.path, copy_function=_copy_with_owner, ignore=shutil.ignore_patterns("*.log"))
-        home.path.chmod(made_home.stat().st_mode)
-        for directory, _, _ in os.walk(home.path / "data"):
-            shutil.chown(directory, (made_home / "data").stat().st_uid, (made_home / "data").stat().st_gid)
+    with _copied_home(made_home) as home:
         yield home
+
+
+@pytest.fixture(scope="session")
+def running_home(made_home: Path) -> Iterator[Home]:
+    """A home whose server runs all the time, for tests that only look and touch nothing."""
+    with _copied_home(made_home) as home:
+        server = home.server()
+        server.acquire()
+        yield home
+        server.release()
+
+
+@pytest.fixture
+def running_server(running_home: Home) -> Iterator[EmbeddedServer]:
+    server = running_home.server()
+    server.acquire()
+    yield server
+    server.release()
 
 
 @pytest.fixture
@@ -207,10 +221,11 @@ def _temporary_home() -> Iterator[Home]:
         shutil.rmtree(parent)
 
 
-def _copy_with_owner(source: str, target: str) -> None:
-    if "/postgres/" in source:
-        os.link(source, target)
-        return
-    shutil.copy2(source, target)
-    state = os.stat(source)
-    os.chown(target, state.st_uid, state.st_gid)
+@contextmanager
+def _copied_home(made_home: Path) -> Iterator[Home]:
+    with _temporary_home() as home:
+        home.path.mkdir()
+        home.path.chmod(made_home.stat().st_mode)
+        subprocess.run(["cp", "-a", made_home / "data", home.path], check=True)
+        (home.path / "postgres").symlink_to(made_home / "postgres")
+        yield home

@@ -80,9 +80,10 @@ class TestKilledServer:
         os.kill(home.postmaster, signal.SIGKILL)
         server.release()
         home.wait_until_gone()
-        file = home.path / "data" / "postmaster.pid"
-        lines = file.read_text().splitlines()
-        file.write_text("\n".join([str(os.getpid()), *lines[1:]]) + "\n")
+        for name in ("postmaster.pid", ".s.PGSQL.5432.lock"):
+            file = home.path / "data" / name
+            _, *lines = file.read_text().splitlines()
+            file.write_text("\n".join([str(os.getpid()), *lines]) + "\n")
         assert query(server, "select 1") == "1"
         server.release()
 

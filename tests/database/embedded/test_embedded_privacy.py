@@ -42,9 +42,10 @@ def modes(paths: list[Path]) -> dict[str, tuple[int, int, int]]:
 
 class TestServer:
     @as_root
-    def test_of_root_runs_as_a_user_without_account_and_rights(self, home: Home, server: EmbeddedServer) -> None:
-        server.acquire()
-        status = dict(line.split(":\t", 1) for line in Path(f"/proc/{home.postmaster}/status").read_text().splitlines() if ":\t" in line)
+    def test_of_root_runs_as_a_user_without_account_and_rights(self, running_home: Home, running_server: EmbeddedServer) -> None:
+        status = dict(
+            line.split(":\t", 1) for line in Path(f"/proc/{running_home.postmaster}/status").read_text().splitlines() if ":\t" in line
+        )
         (uid,) = set(status["Uid"].split())
         assert int(uid) in SERVER_UIDS
         with pytest.raises(KeyError):
@@ -54,10 +55,9 @@ class TestServer:
         assert int(status["CapEff"], 16) == 0
         assert int(status["CapPrm"], 16) == 0
 
-    def test_listens_nowhere_but_at_its_socket(self, home: Home, server: EmbeddedServer) -> None:
-        server.acquire()
+    def test_listens_nowhere_but_at_its_socket(self, running_home: Home, running_server: EmbeddedServer) -> None:
         inodes = set()
-        for descriptor in Path(f"/proc/{home.postmaster}/fd").iterdir():
+        for descriptor in Path(f"/proc/{running_home.postmaster}/fd").iterdir():
             target = str(descriptor.readlink())
             if target.startswith("socket:["):
                 inodes.add(target[len("socket:[") : -1])
@@ -77,23 +77,21 @@ class TestServer:
 
 class TestStrangers:
     @as_root
-    def test_read_nothing_but_the_binaries(self, home: Home, server: EmbeddedServer) -> None:
-        server.acquire()
-        files = [path for path in home.path.rglob("*") if path.is_relative_to(home.path / "postgres") is False]
+    def test_read_nothing_but_the_binaries(self, running_home: Home, running_server: EmbeddedServer) -> None:
+        files = [path for path in running_home.path.rglob("*") if path.is_relative_to(running_home.path / "postgres") is False]
         assert len(files) > 900
         assert readable_by(NOBODY, files) == []
-        in_installation = [path for path in (home.path / "postgres").rglob("*") if path.stat().st_mode & 0o022]
+        in_installation = [path for path in (running_home.path / "postgres").rglob("*") if path.stat().st_mode & 0o022]
         assert in_installation == []
-        assert run_as(NOBODY, "ls", home.path).returncode != 0
+        assert run_as(NOBODY, "ls", running_home.path).returncode != 0
 
     @as_root
-    def test_cannot_connect_not_even_as_the_servers_own_user(self, home: Home, server: EmbeddedServer) -> None:
-        server.acquire()
-        command = (server.program("psql"), "-h", server.status().socket.parent, "-U", "session_db", "-Atc", "select 1")
+    def test_cannot_connect_not_even_as_the_servers_own_user(self, running_home: Home, running_server: EmbeddedServer) -> None:
+        command = (running_server.program("psql"), "-h", running_server.status().socket.parent, "-U", "session_db", "-Atc", "select 1")
         stranger = run_as(NOBODY, *command)
         assert stranger.returncode != 0
         assert "Permission denied" in stranger.stderr
-        itself = run_as(server.status().socket.stat().st_uid, *command)
+        itself = run_as(running_server.status().socket.stat().st_uid, *command)
         assert itself.returncode != 0
         assert "Peer authentication failed" in itself.stderr or "peer" in itself.stderr
         assert subprocess.run(command, capture_output=True, text=True, check=True).stdout == "1\n"

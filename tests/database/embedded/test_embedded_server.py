@@ -157,11 +157,10 @@ class TestStatus:
         with pytest.raises(EmbeddedServerError, match=r"call acquire\(\) first"):
             server.connect_arguments  # noqa: B018 - it is the property that raises.
 
-    def test_of_a_running_server(self, home: Home, server: EmbeddedServer) -> None:
-        server.acquire()
-        status = server.status()
+    def test_of_a_running_server(self, running_home: Home, running_server: EmbeddedServer) -> None:
+        status = running_server.status()
         assert status.running
-        assert status.pid == home.postmaster
+        assert status.pid == running_home.postmaster
         assert status.version.startswith("18.")
         assert status.socket.is_socket()
         assert status.log.is_file()
@@ -169,11 +168,10 @@ class TestStatus:
 
 
 class TestRunProgram:
-    def test_dumps_and_restores(self, server: EmbeddedServer) -> None:
-        server.acquire()
-        server.run_program("psql", ["--command", "create table songs as select 'one' as title"], check=True, capture_output=True)
-        dump = server.run_program("pg_dump", ["--format=custom"], check=True, capture_output=True).stdout
-        server.run_program("psql", ["--command", "drop table songs"], check=True, capture_output=True)
-        server.run_program("pg_restore", ["--dbname=session_db"], input=dump, check=True, capture_output=True)
-        done = server.run_program("psql", ["-Atc", "select title from songs"], check=True, capture_output=True, text=True)
+    def test_dumps_and_restores(self, running_server: EmbeddedServer) -> None:
+        running_server.run_program("psql", ["--command", "create table songs as select 'one' as title"], check=True, capture_output=True)
+        dump = running_server.run_program("pg_dump", ["--format=custom"], check=True, capture_output=True).stdout
+        running_server.run_program("psql", ["--command", "drop table songs"], check=True, capture_output=True)
+        running_server.run_program("pg_restore", ["--dbname=session_db"], input=dump, check=True, capture_output=True)
+        done = running_server.run_program("psql", ["-Atc", "select title from songs"], check=True, capture_output=True, text=True)
         assert done.stdout == "one\n"

@@ -162,9 +162,11 @@ class Supervisor:
         if not (self.home / "data").exists():
             self.create_cluster()
         with opened_directory(self.home / "data") as data:
-            # Nobody of this directory lives, we hold its lock; the process id in there may be anybody's after a restart of the machine.
-            with contextlib.suppress(FileNotFoundError):
-                os.unlink("postmaster.pid", dir_fd=data)
+            # Nobody of this directory lives, we hold its lock; the process id in these may be anybody's by now, and would be believed.
+            socket_lock = f"{socket_host(data, self.plan['socket_directory'])}/{SOCKET_NAME}.lock"
+            for name, directory in (("postmaster.pid", data), (socket_lock, None)):
+                with contextlib.suppress(FileNotFoundError):
+                    os.unlink(name, dir_fd=directory)
             name = data_directory_path(data, str(self.home / "data"))
             postmaster = self.run_as(
                 [str(self.programs / "postgres"), "-D", name, *self.plan["settings"]],

@@ -1,0 +1,159 @@
+"""The commands ``sessions list|show|delete``."""
+
+import sys
+from typing import Annotated
+from uuid import UUID
+
+import typer
+
+from session_db.cli.output import as_json as model_json
+from session_db.cli.output import console, page_json, print_json
+from session_db.cli.running import run
+from session_db.cli.session_view import Shown, print_sessions, print_shown
+from session_db.crud import (
+    Page,
+    delete_session,
+    erase_deleted_sessions,
+    get_session,
+    get_session_by_slug,
+    list_agent_logs,
+    list_agents,
+    list_sessions,
+    load_messages_paginated,
+)
+from session_db.database import UnitOfWork, get_async_session, in_transaction
+from session_db.errors import NotFound
+from session_db.models import AgentLog, AgentLogRead, AgentRead, Session, SessionRead
+
+__all__ = ["Shown", "app", "load", "print_shown", "shown_json"]
+
+app = typer.Typer(help="List, show and delete sessions.", no_args_is_help=True)
+
+JSON = Annotated[bool, typer.Option("--json", help="Print JSON.")]
+Key = Annotated[str, typer.Argument(metavar="ID|SLUG", help="A session's id, or its slug.")]
+WorkingDir = Annotated[str | None, typer.Option("--dir", help="Project of the slug, where several have it.")]
+
+
+@app.command("list")
+def list_(  # noqa: PLR0913  each filter is an option
+    status: Annotated[str | None, typer.Option(help="Only with this status.")] = None,
+    session_type: Annotated[str | None, typer.Option("--type", help="Only full, quick, research or chat.")] = None,
+    agent: Annotated[str | None, typer.Option(help="Only of this agent_name.")] = None,
+    project: Annotated[str | None, typer.Option(help="Only of this current_project.")] = None,
+    working_dir: Annotated[str | None, typer.Option("--dir", help="Only of this working_dir.")] = None,
+    limit: Annotated[int, typer.Option(min=1, max=1000, help="Sessions a page.")] = 20,
+    cursor: Annotated[str | None, typer.Option(help="next_cursor of the page before.")] = None,
+    as_json: JSON = False,  # noqa: FBT002  a command-line flag
+) -> None:
+    """List sessions, the last active first."""
+
+    async def load_page() -> Page[Session]:
+        async with get_async_session() as db:
+            return await list_sessions(
+                db,
+                status,
+                session_type=session_type,
+                agent_name=agent,
+                current_project=project,
+                working_dir=working_dir,
+                limit=limit,
+                cursor=cursor,
+            )
+
+    page = run(load_page, as_json=as_json)
+    if as_json:
+        print_json(page_json((SessionRead.model_validate(session) for session in page), page.next_cursor))
+    else:
+        print_sessions(page)
+
+
+@app.command()
+def show(
+    key: Key,
+    working_dir: WorkingDir = None,
+    messages: Annotated[int, typer.Option(min=0, max=1000, help="Last messages to show.")] = 6,
+    events: Annotated[int | None, typer.Option(min=1, max=1000, help="Last events to show.", show_default="40; 1000 with --json")] = None,
+    as_json: JSON = False,  # noqa: FBT002  a command-line flag
+) -> None:
+    """Show a session: its agents, its last messages and its timeline."""
+    count = events or (1000 if as_json else 40)
+    shown = run(lambda: load(key, working_dir, messages=messages, events=count), as_json=as_json)
+    if as_json:
+        print_json(shown_json(shown))
+    else:
+        print_shown(shown)
+
+
+@app.command()
+def delete(
+    key: Key,
+    working_dir: WorkingDir = None,
+    yes: Annotated[bool, typer.Option("--yes", help="Do not ask.")] = False,  # noqa: FBT002  a command-line flag
+    as_json: JSON = False,  # noqa: FBT002  a command-line flag
+) -> None:
+    """Delete a session with everything in it. An import does not bring it back unless told to."""
+    session = run(lambda: _find(key, working_dir), as_json=as_json)
+    if not yes:
+        if as_json or not sys.stdin.isatty():
+            console().print(f"Nothing was deleted. Say that you mean it: session-db sessions delete {key} --yes", markup=False)
+            raise typer.Exit(2)
+        typer.confirm(f"Delete {session.display_name!r} with {session.message_count} messages and {session.event_count} events?", abort=True)
+    rows = run(lambda: _delete(session.id), as_json=as_json)
+    if as_json:
+        print_json({"session_id": str(session.id), "deleted": True, "rows": rows})
+    else:
+        console().print(f"Deleted {session.display_name} ({rows:,} rows).", markup=False)
+
+
+async def _delete(session_id: UUID) -> int:
+    await in_transaction(lambda db: delete_session(db, session_id))
+    rows = 0
+    while erased := await in_transaction(lambda db: erase_deleted_sessions(db, session_id)):
+        rows += erased
+    return rows
+
+
+async def _find(key: str, working_dir: str | None) -> Session:
+    async with get_async_session() as db:
+        return await find_session(db, key, working_dir)
+
+
+async def find_session(db: UnitOfWork, key: str, working_dir: str | None = None) -> Session:
+    """Return the session with this id or slug.
+
+    Raises:
+        NotFound: there is none.
+        Conflict: several projects have the slug.
+    """
+    try:
+        session = await get_session(db, UUID(key))
+    except ValueError:
+        session = await get_session_by_slug(db, key, working_dir)
+    if session is None:
+        raise NotFound(f"there is no session {key!r}; session-db sessions list shows which there are.", key=key)
+    return session
+
+
+async def load(key: str, working_dir: str | None = None, *, messages: int, events: int) -> Shown:
+    """Read what ``show`` prints: the last messages and the last events."""
+    async with get_async_session() as db:
+        session = await find_session(db, key, working_dir)
+        agents = await list_agents(db, session.id, limit=1000)
+        last_messages = await load_messages_paginated(db, session.id, messages) if messages else []
+        return Shown(session, list(agents), last_messages, await _last_events(db, session, events))
+
+
+async def _last_events(db: UnitOfWork, session: Session, count: int) -> list[AgentLog]:
+    """Return the events that were recorded last, in the order in which they happened."""
+    page = await list_agent_logs(db, session.id, after_index=session.event_count - count - 1, limit=count)
+    return sorted(page, key=lambda event: (event.timestamp, event.event_index))
+
+
+def shown_json(shown: Shown) -> dict[str, object]:
+    """Return what ``show`` prints for programs."""
+    return {
+        "session": model_json(SessionRead.model_validate(shown.session)),
+        "agents": [model_json(AgentRead.model_validate(agent)) for agent in shown.agents],
+        "messages": shown.messages,
+        "events": [model_json(AgentLogRead.model_validate(event)) for event in shown.events],
+    }
