@@ -30,7 +30,15 @@ _EVENT_TYPES = {
     "tool_result": "ToolResultBlock",
 }
 # The client writes these as lines of the user; nobody typed them to the agent.
-_NOT_TYPED = ("<command-name>", "<command-message>", "<local-command-", "<bash-input>", "<bash-stdout>", "<bash-stderr>", "<task-notification>")
+_NOT_TYPED = (
+    "<command-name>",
+    "<command-message>",
+    "<local-command-",
+    "<bash-input>",
+    "<bash-stdout>",
+    "<bash-stderr>",
+    "<task-notification>",
+)
 _SYNTHETIC = "<synthetic>"
 
 _TITLES = {"custom-title": ("customTitle", 5), "ai-title": ("aiTitle", 4), "last-prompt": ("lastPrompt", 3), "summary": ("summary", 2)}
@@ -148,7 +156,9 @@ def _read_answer(reading: Reading, source: Source, key: str, entry: dict[str, An
     for number, block in enumerate(_blocks(message.get("content"))):
         reading.events.append(_event(source, key, number, block, moment))
     if source.is_main and entry.get("isSidechain") is not True:
-        texts = [block["text"] for block in _blocks(message.get("content")) if block.get("type") == "text" and isinstance(block.get("text"), str)]
+        texts = [
+            block["text"] for block in _blocks(message.get("content")) if block.get("type") == "text" and isinstance(block.get("text"), str)
+        ]
         for text in texts:
             _say(reading, readable(message_id[:255]), "assistant", text, moment)
     _note_progress(reading.facts, entry, message)
@@ -157,7 +167,8 @@ def _read_answer(reading: Reading, source: Source, key: str, entry: dict[str, An
         return
     model = readable(model[:100])
     reading.facts.model = model
-    _note_usage(reading, source, readable(message_id[:255]), model, _object(message.get("usage")), moment)
+    row = {"message_id": readable(message_id[:255]), "agent_id": source.agent_id, "model": model, "occurred_at": moment}
+    _note_usage(reading, row, _object(message.get("usage")))
 
 
 def _note_progress(facts: Facts, entry: dict[str, Any], message: dict[str, Any]) -> None:
@@ -169,20 +180,21 @@ def _note_progress(facts: Facts, entry: dict[str, Any], message: dict[str, Any])
     facts.agent_status, facts.agent_error = ("complete" if is_over else "executing"), None
 
 
-def _note_usage(reading: Reading, source: Source, message_id: str, model: str, usage: dict[str, Any], moment: datetime) -> None:
+def _note_usage(reading: Reading, row: dict[str, Any], usage: dict[str, Any]) -> None:
     """Take the maximum of each field: every line of an answer repeats its usage, and early ones may hold less."""
     if not usage:
         return
     tokens = _tokens(usage)
-    row = reading.usage.setdefault(message_id, {"message_id": message_id, "agent_id": source.agent_id, "model": model, "occurred_at": moment})
+    noted = reading.usage.setdefault(row["message_id"], row)
     for name in TOKENS:
-        row[name] = max(row.get(name, 0), tokens[name])
+        noted[name] = max(noted.get(name, 0), tokens[name])
 
 
 def _tokens(usage: dict[str, Any]) -> dict[str, int]:
     written = _object(usage.get("cache_creation"))
     hour = _count(written.get("ephemeral_1h_input_tokens"))
-    five_minutes = _count(written.get("ephemeral_5m_input_tokens")) if written else _count(usage.get("cache_creation_input_tokens"))
+    # Older clients do not say for how long; it was five minutes then.
+    five_minutes = _count(written.get("ephemeral_5m_input_tokens")) or max(0, _count(usage.get("cache_creation_input_tokens")) - hour)
     return {
         "input_tokens": _count(usage.get("input_tokens")),
         "output_tokens": _count(usage.get("output_tokens")),
@@ -213,7 +225,7 @@ def _is_typed(entry: dict[str, Any]) -> bool:
     machine_made = ("isMeta", "isCompactSummary", "isVisibleInTranscriptOnly", "isSidechain")
     if any(entry.get(name) is True for name in machine_made) or entry.get("promptSource") == "system":
         return False
-    return _object(entry.get("origin")).get("kind", "human") == "human"
+    return bool(_object(entry.get("origin")).get("kind", "human") == "human")
 
 
 def _say(reading: Reading, client_id: str, role: str, text: str, moment: datetime) -> None:
@@ -277,4 +289,3 @@ def _number(value: Any) -> bool:
 
 def _count(value: Any) -> int:
     return value if isinstance(value, int) and not isinstance(value, bool) and 0 <= value < 2**53 else 0
-

@@ -76,7 +76,7 @@ class Position:
 Batches = Callable[[], Iterator[Batch]]
 
 
-class _Overtaken(Exception):  # noqa: N818  nothing went wrong
+class _Overtaken(Exception):
     """Another process wrote these lines in the meantime."""
 
 

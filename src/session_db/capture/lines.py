@@ -63,7 +63,12 @@ def _parsed(raw: bytes, start: int, end: int) -> Line | BadLine:
     except UnicodeDecodeError as error:
         return BadLine(start, end, f"the line is no UTF-8: byte {error.start} is 0x{raw[error.start]:02x}", is_torn=is_last)
     except ValueError as error:
-        return BadLine(start, end, f"the line ends in the middle of a JSON object: {error}" if is_last else f"the line is no JSON: {error}", is_torn=is_last)
+        return BadLine(
+            start,
+            end,
+            f"the line ends in the middle of a JSON object: {error}" if is_last else f"the line is no JSON: {error}",
+            is_torn=is_last,
+        )
     except RecursionError:
         return BadLine(start, end, f"the line is nested deeper than {MAX_NESTING} levels")
     if not isinstance(entry, dict):

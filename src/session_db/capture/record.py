@@ -97,10 +97,14 @@ async def open_stream(db: AsyncSession, name: StreamName, began: datetime) -> Op
         raise NotFound(f"the session of SDK session {name.sdk_session_id} was deleted; import it with --restore-deleted.", sdk_key=key)
     is_new = False
     if binding.bound_by == "auto":
-        new = SessionCreate(session_id=binding.session_id, agent_name="claude-code", provider="anthropic", use_claude_code=True, status="idle")
+        new = SessionCreate(
+            session_id=binding.session_id, agent_name="claude-code", provider="anthropic", use_claude_code=True, status="idle"
+        )
         is_new = await ensure_session(db, new, began)
     session = await lock_session(db, binding.session_id)
-    main = AgentCreate(id=binding.agent_id, session_id=session.id, agent_type="main", sdk_session_id=readable(name.sdk_session_id[:MAX_UUID]))
+    main = AgentCreate(
+        id=binding.agent_id, session_id=session.id, agent_type="main", sdk_session_id=readable(name.sdk_session_id[:MAX_UUID])
+    )
     agent = await ensure_agent(db, main)
     if name.sdk_agent_id is not None:
         agent = await _sub_agent(db, name, agent)
@@ -168,7 +172,9 @@ async def append_to_stream(
             known.add(uuid)
     await append_entries(db, stream.transcript, stored)
     source = Source(stream.session.id, stream.agent.id, stream.name.sdk_session_id, stream.name.is_main)
-    return replace(await _write(db, stream, read_entries(fresh, source, fallback)), entries=len(stored), is_new_session=stream.is_new_session)
+    return replace(
+        await _write(db, stream, read_entries(fresh, source, fallback)), entries=len(stored), is_new_session=stream.is_new_session
+    )
 
 
 def _uuid(entry: dict[str, Any]) -> str | None:
@@ -191,7 +197,11 @@ async def _pair_calls(db: AsyncSession, session_id: UUID, reading: Reading) -> N
     """Give each tool result its tool, and how long the call took."""
     results = [event for event in reading.events if event.event_type == "ToolResultBlock" and event.tool_use_id]
     calls = await get_tool_calls(db, session_id, {str(event.tool_use_id) for event in results})
-    calls |= {str(event.tool_use_id): (event.tool_name, event.timestamp) for event in reading.events if event.event_type == "ToolUseBlock" and event.timestamp}
+    calls |= {
+        str(event.tool_use_id): (event.tool_name, event.timestamp)
+        for event in reading.events
+        if event.event_type == "ToolUseBlock" and event.timestamp
+    }
     for event in results:
         name, began = calls.get(str(event.tool_use_id), (None, None))
         event.tool_name = name

@@ -46,7 +46,9 @@ class Recording:
 
 
 def find_recordings(paths: Iterable[Path]) -> Iterator[Recording]:
-    """Find the recordings at or below these paths: transcripts, session folders, project folders, or the folder of all projects. Each comes once.
+    """Find the recordings at or below these paths; each comes once.
+
+    A path is a transcript, a session's folder, a project's folder, or the folder of all projects.
 
     Raises:
         NotFound: a path does not exist.

@@ -123,5 +123,5 @@ def _print_checks(checks: list[Check], settings: dict[str, Any]) -> None:
     for heading in ("setting", "value", "from"):
         listed.add_column(heading, overflow="fold")
     for name, setting in settings.items():
-        listed.add_row(name, "–" if setting["value"] is None else str(setting["value"]), setting["from"])
+        listed.add_row(name, "-" if setting["value"] is None else str(setting["value"]), setting["from"])
     console().print(listed)

@@ -25,8 +25,7 @@ def demo(as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = 
         print_json(shown_json(shown))
         return
     print_shown(shown)
-    session = shown.session
-    console().print(f"\nNext: [bold]session-db import[/] takes your own sessions in, [bold]session-db sessions show {session.session_id}[/] shows this one again.")
+    console().print("\nNext: [bold]session-db import[/] takes your own sessions in, [bold]session-db sessions list[/] lists them.")
 
 
 async def _import_and_load() -> Shown:

@@ -24,7 +24,10 @@ def add_to(app: typer.Typer) -> None:
 
 
 def import_(
-    paths: Annotated[list[Path] | None, typer.Argument(help="Transcripts, project folders, or the folder of all projects.", show_default="~/.claude/projects")] = None,
+    paths: Annotated[
+        list[Path] | None,
+        typer.Argument(help="Transcripts, project folders, or the folder of all projects.", show_default="~/.claude/projects"),
+    ] = None,
     restore_deleted: Annotated[bool, typer.Option("--restore-deleted", help="Import sessions that were deleted, too.")] = False,  # noqa: FBT002
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,  # noqa: FBT002
 ) -> None:
@@ -68,9 +71,21 @@ def print_report(report: ImportReport) -> None:
     """Print what an import did."""
     table = Table(box=None, show_header=False, padding=(0, 1))
     table.add_column(justify="right")
-    sessions = (report.sessions_new, "new"), (report.sessions_updated, "updated"), (report.sessions_unchanged, "unchanged"), (report.sessions_deleted, "deleted, left out")
-    table.add_row(str(sum(number for number, _ in sessions)), "sessions: " + ", ".join(f"{number} {what}" for number, what in sessions if number))
-    for number, what in ((report.entries, "transcript entries"), (report.events, "events"), (report.messages, "messages"), (report.usage, "answers with their cost")):
+    sessions = (
+        (report.sessions_new, "new"),
+        (report.sessions_updated, "updated"),
+        (report.sessions_unchanged, "unchanged"),
+        (report.sessions_deleted, "deleted, left out"),
+    )
+    table.add_row(
+        str(sum(number for number, _ in sessions)), "sessions: " + ", ".join(f"{number} {what}" for number, what in sessions if number)
+    )
+    for number, what in (
+        (report.entries, "transcript entries"),
+        (report.events, "events"),
+        (report.messages, "messages"),
+        (report.usage, "answers with their cost"),
+    ):
         table.add_row(f"{number:,}", what)
     console().print(table)
     if report.sessions_deleted:

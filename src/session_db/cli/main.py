@@ -34,7 +34,9 @@ def _print_version(value: bool) -> None:  # noqa: FBT001  Typer calls it
 
 @app.callback()
 def options(
-    env_file: Annotated[Path | None, typer.Option(help="Read settings from this file too; the working directory's .env is never read.")] = None,
+    env_file: Annotated[
+        Path | None, typer.Option(help="Read settings from this file too; the working directory's .env is never read.")
+    ] = None,
     _version: Annotated[bool, typer.Option("--version", callback=_print_version, is_eager=True, help="Print the version.")] = False,  # noqa: FBT002
 ) -> None:
     """Read the settings before any command runs."""

@@ -45,7 +45,7 @@ def status_text(status: str) -> Text:
 def dollars(amount: float | None) -> str:
     """Write US dollars: cents, and as many more digits as a small amount needs."""
     if amount is None:
-        return "–"
+        return "-"
     return f"${amount:,.2f}" if abs(amount) >= 1 or amount == 0 else f"${amount:.4f}"
 
 
@@ -60,7 +60,7 @@ def count(number: int) -> str:
 def duration(span: timedelta | None) -> str:
     """Write how long something took in its two largest units."""
     if span is None:
-        return "–"
+        return "-"
     seconds = span.total_seconds()
     if seconds < 1:
         return f"{max(0, seconds) * 1000:.0f} ms"

@@ -36,14 +36,16 @@ def print_sessions(page: Page[Session]) -> None:
     if not page:
         console().print("No sessions yet. session-db import takes in what Claude Code recorded; session-db demo shows an example.")
         return
-    table = Table(box=None, padding=(0, 1), header_style="dim")
+    table = Table(box=None, padding=(0, 1), header_style="dim", expand=True)
     table.add_column("session", ratio=1, overflow="ellipsis", no_wrap=True)
     table.add_column("status", no_wrap=True, min_width=10)
     for heading, width in (("msgs", 5), ("cost", 8), ("active", 9)):
         table.add_column(heading, justify="right", no_wrap=True, min_width=width)
     for session in page:
         title = Text(one_line(session.display_name), style="bold")
-        table.add_row(title, status_text(session.status), count(session.message_count), dollars(session.total_cost), ago(session.last_activity))
+        table.add_row(
+            title, status_text(session.status), count(session.message_count), dollars(session.total_cost), ago(session.last_activity)
+        )
         place = f"  {session.id}  {session.working_dir or session.agent_name or ''}"
         table.add_row(Text(one_line(place), style="dim"), "", "", "", "")
     console().print(table)
@@ -83,7 +85,12 @@ def _header(session: Session) -> Panel:
         ("model", session.model_name),
         ("time", f"{session.created_at:%Y-%m-%d %H:%M:%S} UTC, {duration(session.last_activity - session.created_at)}"),
         ("cost", _cost(session)),
-        ("tokens", _tokens(session.total_input_tokens, session.total_output_tokens, session.total_cache_read_tokens, session.total_cache_write_tokens)),
+        (
+            "tokens",
+            _tokens(
+                session.total_input_tokens, session.total_output_tokens, session.total_cache_read_tokens, session.total_cache_write_tokens
+            ),
+        ),
         ("forked from", str(session.forked_from) if session.forked_from else None),
         ("error", session.error_message),
     ]
@@ -109,7 +116,7 @@ def _tokens(read: int, written: int, cache_read: int, cache_write: int) -> str:
 
 
 def _agents(agents: Sequence[Agent]) -> Group:
-    table = Table(box=None, padding=(0, 1), header_style="dim")
+    table = Table(box=None, padding=(0, 1), header_style="dim", expand=True)
     table.add_column("agent", ratio=1, no_wrap=True, overflow="ellipsis")
     table.add_column("status", no_wrap=True, min_width=9)
     table.add_column("model", no_wrap=True, overflow="ellipsis", min_width=16, max_width=26)
@@ -121,7 +128,7 @@ def _agents(agents: Sequence[Agent]) -> Group:
             label.append(f" {one_line(agent.name)}", style="dim")
         span = agent.completed_at - agent.started_at if agent.completed_at and agent.started_at else None
         tokens = agent.input_tokens + agent.output_tokens + agent.cache_read_tokens + agent.cache_write_tokens
-        table.add_row(label, status_text(agent.status), one_line(agent.model or "–"), count(tokens), dollars(agent.cost), duration(span))
+        table.add_row(label, status_text(agent.status), one_line(agent.model or "-"), count(tokens), dollars(agent.cost), duration(span))
     return Group(_heading("Agents", len(agents), len(agents)), table)
 
 
@@ -157,7 +164,7 @@ def _timeline(shown: Shown) -> Table:
     names = {agent.id: agent.agent_type for agent in shown.agents}
     results = {event.tool_use_id: event for event in shown.events if event.event_type == "ToolResultBlock"}
     calls = {event.tool_use_id for event in shown.events if event.event_type == "ToolUseBlock"}
-    table = Table(box=None, padding=(0, 1), header_style="dim")
+    table = Table(box=None, padding=(0, 1), header_style="dim", expand=True)
     table.add_column("at", justify="right", no_wrap=True, min_width=8)
     table.add_column("agent", no_wrap=True, overflow="ellipsis", min_width=10, max_width=16)
     table.add_column("", no_wrap=True, min_width=1)
@@ -193,7 +200,7 @@ def _row(event: AgentLog, result: AgentLog | None) -> tuple[Text, Text, str]:
         return Text("·", style="dim"), Text(one_line(event.content or "thinking"), style="dim italic"), ""
     text = event.content or event.tool_output or event.tool_name or ""
     label = "" if event.event_type == "TextBlock" else f"{event.event_type}  "
-    return Text("›"), Text(one_line(label + text)), duration(timedelta(milliseconds=event.duration_ms)) if event.duration_ms else ""
+    return Text(">"), Text(one_line(label + text)), duration(timedelta(milliseconds=event.duration_ms)) if event.duration_ms else ""
 
 
 def _telling_input(tool_input: Any) -> str:

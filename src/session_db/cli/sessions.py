@@ -35,7 +35,7 @@ WorkingDir = Annotated[str | None, typer.Option("--dir", help="Project of the sl
 
 
 @app.command("list")
-def list_(  # noqa: PLR0913  each filter is an option
+def list_(  # noqa: PLR0913, PLR0917  each filter is an option
     status: Annotated[str | None, typer.Option(help="Only with this status.")] = None,
     session_type: Annotated[str | None, typer.Option("--type", help="Only full, quick, research or chat.")] = None,
     agent: Annotated[str | None, typer.Option(help="Only of this agent_name.")] = None,
@@ -97,7 +97,9 @@ def delete(
         if as_json or not sys.stdin.isatty():
             console().print(f"Nothing was deleted. Say that you mean it: session-db sessions delete {key} --yes", markup=False)
             raise typer.Exit(2)
-        typer.confirm(f"Delete {session.display_name!r} with {session.message_count} messages and {session.event_count} events?", abort=True)
+        typer.confirm(
+            f"Delete {session.display_name!r} with {session.message_count} messages and {session.event_count} events?", abort=True
+        )
     rows = run(lambda: _delete(session.id), as_json=as_json)
     if as_json:
         print_json({"session_id": str(session.id), "deleted": True, "rows": rows})

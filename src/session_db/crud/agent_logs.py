@@ -6,19 +6,20 @@ from datetime import datetime
 from typing import Any, Literal, NamedTuple
 from uuid import UUID
 
-from sqlalchemy import func, insert, literal, select, tuple_, update
+from sqlalchemy import Uuid, any_, func, insert, literal, select, tuple_
+from sqlalchemy.dialects.postgresql import ARRAY
 from sqlalchemy.dialects.postgresql import insert as postgresql_insert
-from sqlalchemy.exc import DBAPIError
 from sqlalchemy.ext.asyncio import AsyncSession
 from sqlmodel import col
 
 from session_db.crud.locking import lock_sessions
 from session_db.crud.paging import Page, checked_limit, decode_cursor, page_of
-from session_db.database.violations import translate
+from session_db.crud.rows import all_of, move, one_or_none
+from session_db.database.violations import translated
 from session_db.errors import InvalidInput
 from session_db.ids import new_id
 from session_db.models import ActivityMinute, AgentLog, AgentLogCreate, Session
-from session_db.models.table import UtcDateTime, now
+from session_db.models.table import UtcDateTime, encode_json, now
 from session_db.models.text import cut
 
 
@@ -38,7 +39,8 @@ async def create_agent_log(db: AsyncSession, log_data: AgentLogCreate) -> AgentL
     """
     appended = (await append_agent_logs(db, [log_data]))[0]
     query = select(AgentLog).where(col(AgentLog.session_id) == log_data.session_id, col(AgentLog.id) == appended.id)
-    return (await db.execute(query)).scalar_one()
+    stored: AgentLog = await one_or_none(db, query)
+    return stored
 
 
 async def append_agent_logs(
@@ -65,11 +67,9 @@ async def append_agent_logs(
     places: dict[tuple[UUID, UUID], AppendedEvent] = {}
     rows: list[dict[str, Any]] = []
     for session_id, events in by_session.items():
-        fresh = await _place(db, sessions[session_id], events, places)
-        if fresh:
-            rows += fresh
-            await _move_counters(db, session_id, fresh, last_activity)
-    await _insert(db, rows)
+        rows += await _place(db, sessions[session_id], events, places)
+    if rows:
+        await _insert(db, rows, last_activity)
     appended = []
     for event_id, log in keyed:
         place = places[log.session_id, event_id]
@@ -83,8 +83,9 @@ async def _place(
     db: AsyncSession, session: Session, events: list[tuple[UUID, AgentLogCreate]], places: dict[tuple[UUID, UUID], AppendedEvent]
 ) -> list[dict[str, Any]]:
     """Note where each event stands, and return the rows of those that the session has not got."""
-    ids = {event_id for event_id, _ in events}
-    query = select(AgentLog.id, AgentLog.event_index).where(col(AgentLog.session_id) == session.id, col(AgentLog.id).in_(ids))
+    # An array is one parameter, however many there are.
+    ids = any_(literal(list({event_id for event_id, _ in events}), ARRAY(Uuid())))
+    query = select(col(AgentLog.id), col(AgentLog.event_index)).where(col(AgentLog.session_id) == session.id, col(AgentLog.id) == ids)
     for event_id, event_index in await db.execute(query):
         places[session.id, event_id] = AppendedEvent(event_id, event_index, is_new=False)
     rows: list[dict[str, Any]] = []
@@ -106,8 +107,9 @@ def _row(event: AgentLogCreate) -> dict[str, Any]:
         # Nothing that was sent is lost: what does not fit the columns stands whole in the payload.
         payload = {"tool_output": event.tool_output, "content": event.content}
     return values | {
-        "tool_input": event.tool_input,
-        "payload": payload,
+        # Encoded here: what is no JSON is refused before anything is written.
+        "tool_input": None if event.tool_input is None else encode_json(event.tool_input),
+        "payload": None if payload is None else encode_json(payload),
         "tool_output": tool_output,
         "content": content,
         "truncated": output_cut or content_cut,
@@ -115,20 +117,22 @@ def _row(event: AgentLogCreate) -> dict[str, Any]:
     }
 
 
-async def _insert(db: AsyncSession, rows: list[dict[str, Any]]) -> None:
-    if not rows:
-        return
-    try:
+async def _insert(db: AsyncSession, rows: list[dict[str, Any]], last_activity: datetime | None) -> None:
+    moments: dict[UUID, list[datetime]] = defaultdict(list)
+    for row in rows:
+        moments[row["session_id"]].append(row["timestamp"])
+    async with translated(db):
         await (await db.connection()).execute(insert(AgentLog), rows)
-    except DBAPIError as error:
-        raise translate(error) or error from error
-
-
-async def _move_counters(db: AsyncSession, session_id: UUID, rows: list[dict[str, Any]], last_activity: datetime | None) -> None:
-    moved = update(Session).where(col(Session.id) == session_id)
-    values = {"event_count": col(Session.event_count) + len(rows), "last_activity": later_activity(last_activity), "updated_at": func.now()}
-    await db.execute(moved.values(values).execution_options(synchronize_session=False))
-    await count_minutes(db, session_id, ((row["timestamp"], 1, 0) for row in rows))
+        for session_id, happened in moments.items():
+            await move(
+                db,
+                Session,
+                (session_id,),
+                event_count=col(Session.event_count) + len(happened),
+                last_activity=later_activity(last_activity),
+                updated_at=func.now(),
+            )
+            await count_minutes(db, session_id, ((moment, 1, 0) for moment in happened))
 
 
 def later_activity(moment: datetime | None) -> Any:
@@ -186,7 +190,7 @@ async def list_agent_logs(
         cursor: ``next_cursor`` of the page before, in the same order.
     """
     checked_limit(limit)
-    live = select(Session.id).where(col(Session.id) == session_id, col(Session.deleted_at).is_(None)).exists()
+    live = select(col(Session.id)).where(col(Session.id) == session_id, col(Session.deleted_at).is_(None)).exists()
     query = select(AgentLog).where(col(AgentLog.session_id) == session_id, live)
     wanted = {"agent_id": agent_id, "event_category": event_category, "event_type": event_type, "tool_name": tool_name, "tool_use_id": tool_use_id}
     for name, value in wanted.items():
@@ -197,21 +201,21 @@ async def list_agent_logs(
     if order == "recorded":
         if cursor is not None:
             query = query.where(col(AgentLog.event_index) > decode_cursor(cursor, int)[0])
-        rows = await db.execute(query.order_by(col(AgentLog.event_index)).limit(limit + 1))
-        return page_of(list(rows.scalars().all()), limit, "event_index")
+        rows = await all_of(db, query.order_by(col(AgentLog.event_index)).limit(limit + 1))
+        return page_of(rows, limit, "event_index")
     if order != "happened":
         raise InvalidInput(f"order {order!r} is unknown; use recorded or happened.", order=order)
     if cursor is not None:
         query = query.where(tuple_(col(AgentLog.timestamp), col(AgentLog.event_index)) > tuple_(*decode_cursor(cursor, datetime, int)))
-    rows = await db.execute(query.order_by(col(AgentLog.timestamp), col(AgentLog.event_index)).limit(limit + 1))
-    return page_of(list(rows.scalars().all()), limit, "timestamp", "event_index")
+    rows = await all_of(db, query.order_by(col(AgentLog.timestamp), col(AgentLog.event_index)).limit(limit + 1))
+    return page_of(rows, limit, "timestamp", "event_index")
 
 
 async def get_tool_calls(db: AsyncSession, session_id: UUID, tool_use_ids: Collection[str]) -> dict[str, tuple[str | None, datetime]]:
     """Return the tool and the beginning of these calls, by tool_use_id, as far as they are recorded."""
     if not tool_use_ids:
         return {}
-    query = select(AgentLog.tool_use_id, AgentLog.tool_name, AgentLog.timestamp).where(
+    query = select(col(AgentLog.tool_use_id), col(AgentLog.tool_name), col(AgentLog.timestamp)).where(
         col(AgentLog.session_id) == session_id, col(AgentLog.tool_use_id).in_(set(tool_use_ids)), col(AgentLog.event_type) == "ToolUseBlock"
     )
     return {str(tool_use_id): (tool_name, moment) for tool_use_id, tool_name, moment in await db.execute(query)}

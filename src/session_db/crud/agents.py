@@ -4,13 +4,14 @@ from datetime import datetime
 from typing import Any
 from uuid import UUID
 
-from sqlalchemy import func, select, tuple_, update
+from sqlalchemy import func, select, tuple_
 from sqlalchemy.ext.asyncio import AsyncSession
 from sqlmodel import col
 
 from session_db.crud import sdk_sessions
-from session_db.crud.locking import lock_session
+from session_db.crud.locking import lock_session, lock_session_if_any
 from session_db.crud.paging import Page, checked_limit, decode_cursor, page_of
+from session_db.crud.rows import add, all_of, move, one_or_none
 from session_db.database.violations import translated
 from session_db.errors import Conflict, InvalidInput
 from session_db.ids import new_id
@@ -29,16 +30,15 @@ async def create_agent(db: AsyncSession, agent_data: AgentCreate) -> Agent:
     Raises:
         NotFound: there is no such session, or its parent is not in it.
         AlreadyExists: the session has an agent with this id.
+        Conflict: the SDK session is recorded in another session.
     """
     await lock_session(db, agent_data.session_id)
     values = agent_data.model_dump(exclude={"id", "metadata_", "cost"})
     agent = Agent(**values, id=agent_data.id or new_id(), metadata_=dict(agent_data.metadata_))
-    async with translated(db, session_id=agent.session_id, agent_id=agent.id):
-        db.add(agent)
-    if agent_data.cost:
+    async with translated(db):
+        await add(db, agent, session_id=agent.session_id, agent_id=agent.id)
         await move_totals(db, agent.session_id, agent.id, {"cost": agent_data.cost})
-        await db.refresh(agent)
-    await sdk_sessions.bind_agent(db, agent)
+        await sdk_sessions.bind_agent(db, agent)
     return agent
 
 
@@ -48,7 +48,8 @@ async def get_agent(db: AsyncSession, agent_id: UUID, session_id: UUID | None = 
     query = query.where(col(Agent.id) == agent_id, col(Session.deleted_at).is_(None)).order_by(col(Agent.session_id)).limit(1)
     if session_id is not None:
         query = query.where(col(Agent.session_id) == session_id)
-    return (await db.execute(query)).scalar_one_or_none()
+    agent: Agent | None = await one_or_none(db, query)
+    return agent
 
 
 async def list_agents(
@@ -56,47 +57,43 @@ async def list_agents(
 ) -> Page[Agent]:
     """Return the agents of a session, the first made first."""
     checked_limit(limit)
-    live = select(Session.id).where(col(Session.id) == session_id, col(Session.deleted_at).is_(None)).exists()
+    live = select(col(Session.id)).where(col(Session.id) == session_id, col(Session.deleted_at).is_(None)).exists()
     query = select(Agent).where(col(Agent.session_id) == session_id, live)
     if status is not None:
         query = query.where(col(Agent.status) == status)
     if cursor is not None:
         query = query.where(tuple_(col(Agent.created_at), col(Agent.id)) > tuple_(*decode_cursor(cursor, datetime, UUID)))
-    rows = await db.execute(query.order_by(col(Agent.created_at), col(Agent.id)).limit(limit + 1))
-    return page_of(list(rows.scalars().all()), limit, "created_at", "id")
+    rows = await all_of(db, query.order_by(col(Agent.created_at), col(Agent.id)).limit(limit + 1))
+    return page_of(rows, limit, "created_at", "id")
 
 
 async def update_agent(db: AsyncSession, agent_id: UUID, agent_update: AgentUpdate, session_id: UUID | None = None) -> Agent | None:
     """Apply what was set, and return the agent, or None where there is none.
 
-    A change of tokens or cost moves the session's totals by the difference. With an ``sdk_session_id`` the SDK session is bound to the agent's session.
+    A change of tokens or cost moves the session's totals by the difference. With an ``sdk_session_id`` the SDK session is bound to the
+    agent's session.
 
     Raises:
         Conflict: the agent has usage rows, which alone make its tokens and cost; or the SDK session belongs to another session.
         InvalidInput: a required value is cleared.
     """
     found = await get_agent(db, agent_id, session_id)
-    if found is None:
+    if found is None or await lock_session_if_any(db, found.session_id) is None:
         return None
-    await lock_session(db, found.session_id)
-    agent = (await db.execute(_by_key(found).execution_options(populate_existing=True))).scalar_one()
+    agent: Agent = await one_or_none(db, select(Agent).where(col(Agent.session_id) == found.session_id, col(Agent.id) == agent_id))
     changes = agent_update.changes()
+    _refuse_cleared(changes)
     totals = {name: changes.pop(name) for name in TOTALS if name in changes}
-    _refuse_cleared(changes | totals)
     async with translated(db, session_id=agent.session_id, agent_id=agent.id):
         for name, value in changes.items():
             setattr(agent, name, {} if name == "metadata_" and value is None else value)
         agent.updated_at = now()
-    if totals:
-        await _set_totals(db, agent, totals)
-        await db.refresh(agent)
-    if changes.get("sdk_session_id") is not None:
-        await sdk_sessions.bind_agent(db, agent)
+        await db.flush()
+        if totals:
+            await _set_totals(db, agent, totals)
+        if changes.get("sdk_session_id") is not None:
+            await sdk_sessions.bind_agent(db, agent)
     return agent
-
-
-def _by_key(agent: Agent) -> Any:
-    return select(Agent).where(col(Agent.session_id) == agent.session_id, col(Agent.id) == agent.id)
 
 
 def _refuse_cleared(changes: dict[str, Any]) -> None:
@@ -106,7 +103,7 @@ def _refuse_cleared(changes: dict[str, Any]) -> None:
 
 
 async def _set_totals(db: AsyncSession, agent: Agent, totals: dict[str, Any]) -> None:
-    used = select(Usage.message_id).where(col(Usage.session_id) == agent.session_id, col(Usage.agent_id) == agent.id).limit(1)
+    used = select(col(Usage.message_id)).where(col(Usage.session_id) == agent.session_id, col(Usage.agent_id) == agent.id).limit(1)
     if await db.scalar(used) is not None:
         raise Conflict(f"agent {agent.id} has usage rows, which make its {', '.join(totals)}; leave them out.", agent_id=agent.id)
     await move_totals(db, agent.session_id, agent.id, {name: value - getattr(agent, name) for name, value in totals.items()})
@@ -117,18 +114,16 @@ async def move_totals(db: AsyncSession, session_id: UUID, agent_id: UUID, differ
     moved = {name: difference for name, difference in differences.items() if difference}
     if not moved:
         return
-    of_agent = update(Agent).where(col(Agent.session_id) == session_id, col(Agent.id) == agent_id)
-    values = {name: getattr(Agent, name) + difference for name, difference in moved.items()}
-    await db.execute(of_agent.values(values | {"updated_at": func.now()}).execution_options(synchronize_session=False))
-    of_session = update(Session).where(col(Session.id) == session_id)
-    values = {f"total_{name}": getattr(Session, f"total_{name}") + difference for name, difference in moved.items()}
-    await db.execute(of_session.values(values | {"updated_at": func.now()}).execution_options(synchronize_session=False))
+    of_agent = {name: getattr(Agent, name) + difference for name, difference in moved.items()}
+    await move(db, Agent, (session_id, agent_id), **of_agent, updated_at=func.now())
+    of_session = {f"total_{name}": getattr(Session, f"total_{name}") + difference for name, difference in moved.items()}
+    await move(db, Session, (session_id,), **of_session, updated_at=func.now())
 
 
 async def ensure_agent(db: AsyncSession, agent_data: AgentCreate) -> Agent:
     """Return the agent with this id, made now where the session has none. The caller holds the session's lock."""
     query = select(Agent).where(col(Agent.session_id) == agent_data.session_id, col(Agent.id) == agent_data.id)
-    agent = (await db.execute(query.execution_options(populate_existing=True))).scalar_one_or_none()
+    agent: Agent | None = await one_or_none(db, query)
     if agent is None:
         agent = Agent(**agent_data.model_dump(exclude={"metadata_", "cost"}), metadata_=dict(agent_data.metadata_))
         db.add(agent)

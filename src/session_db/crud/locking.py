@@ -7,6 +7,7 @@ from sqlalchemy import select
 from sqlalchemy.ext.asyncio import AsyncSession
 from sqlmodel import col
 
+from session_db.crud.rows import one_or_none
 from session_db.errors import NotFound
 from session_db.models import Session
 
@@ -32,14 +33,15 @@ async def lock_sessions(db: AsyncSession, session_ids: Iterable[UUID]) -> dict[U
     """
     locked: dict[UUID, Session] = {}
     for session_id in sorted(set(session_ids)):
-        query = (
-            select(Session)
-            .where(col(Session.id) == session_id, col(Session.deleted_at).is_(None))
-            .with_for_update(key_share=True)
-            .execution_options(populate_existing=True)
-        )
-        session = (await db.execute(query)).scalar_one_or_none()
+        session = await lock_session_if_any(db, session_id)
         if session is None:
             raise NotFound(f"there is no session {session_id}.", session_id=session_id)
         locked[session_id] = session
     return locked
+
+
+async def lock_session_if_any(db: AsyncSession, session_id: UUID) -> Session | None:
+    """Lock one session until the transaction ends and return it as it is now, or None where there is none or it was deleted."""
+    query = select(Session).where(col(Session.id) == session_id, col(Session.deleted_at).is_(None)).with_for_update(key_share=True)
+    session: Session | None = await one_or_none(db, query)
+    return session

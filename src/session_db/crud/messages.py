@@ -5,15 +5,16 @@ from datetime import datetime
 from typing import Any, NamedTuple
 from uuid import UUID
 
-from sqlalchemy import func, insert, select, update
-from sqlalchemy.exc import DBAPIError
+from sqlalchemy import Text, any_, func, insert, literal, select
+from sqlalchemy.dialects.postgresql import ARRAY
 from sqlalchemy.ext.asyncio import AsyncSession
 from sqlmodel import col
 
 from session_db.crud.agent_logs import later_activity
 from session_db.crud.locking import lock_session
 from session_db.crud.paging import checked_limit
-from session_db.database.violations import translate
+from session_db.crud.rows import move, one_or_none
+from session_db.database.violations import translated
 from session_db.models import Message, Session
 from session_db.models.display import checked_message
 
@@ -44,9 +45,7 @@ async def save_display_messages(
     checked = [checked_message(message, f"messages[{number}]") for number, message in enumerate(messages)]
     session = await lock_session(db, session_id)
     client_ids = {client_id for client_id, _ in checked if client_id is not None}
-    query = select(Message.client_id, Message.message_index)
-    query = query.where(col(Message.session_id) == session_id, col(Message.client_id).in_(client_ids))
-    known: dict[str | None, int] = {client_id: index for client_id, index in await db.execute(query)} if client_ids else {}
+    known = await _indexes(db, session_id, client_ids) if client_ids else {}
     appended: list[AppendedMessage] = []
     rows: list[dict[str, Any]] = []
     for client_id, message_data in checked:
@@ -58,20 +57,31 @@ async def save_display_messages(
             known[client_id] = message_index
         appended.append(AppendedMessage(message_index, is_new=True))
         rows.append({"session_id": session_id, "message_index": message_index, "message_data": message_data, "client_id": client_id})
-    await _insert(db, session_id, rows, last_activity)
+    if rows:
+        await _insert(db, session_id, rows, last_activity)
     return appended
 
 
+async def _indexes(db: AsyncSession, session_id: UUID, client_ids: set[str]) -> dict[str, int]:
+    """Return where those of these messages stand that the session has."""
+    # An array is one parameter, however many there are.
+    wanted = any_(literal(list(client_ids), ARRAY(Text)))
+    query = select(col(Message.client_id), col(Message.message_index))
+    found = await db.execute(query.where(col(Message.session_id) == session_id, col(Message.client_id) == wanted))
+    return {str(client_id): index for client_id, index in found}
+
+
 async def _insert(db: AsyncSession, session_id: UUID, rows: list[dict[str, Any]], last_activity: datetime | None) -> None:
-    if not rows:
-        return
-    values = {"message_count": col(Session.message_count) + len(rows), "last_activity": later_activity(last_activity), "updated_at": func.now()}
-    moved = update(Session).where(col(Session.id) == session_id).values(values)
-    try:
-        await db.execute(moved.execution_options(synchronize_session=False))
+    async with translated(db, session_id=session_id):
         await (await db.connection()).execute(insert(Message), rows)
-    except DBAPIError as error:
-        raise translate(error, session_id=session_id) or error from error
+        await move(
+            db,
+            Session,
+            (session_id,),
+            message_count=col(Session.message_count) + len(rows),
+            last_activity=later_activity(last_activity),
+            updated_at=func.now(),
+        )
 
 
 async def load_messages_paginated(
@@ -79,8 +89,8 @@ async def load_messages_paginated(
 ) -> list[dict[str, Any]]:
     """Return the last messages, or the last before ``before_index``, in chronological order, ``message_index`` merged into each."""
     checked_limit(page_size)
-    live = select(Session.id).where(col(Session.id) == session_id, col(Session.deleted_at).is_(None)).exists()
-    query = select(Message.message_index, Message.message_data).where(col(Message.session_id) == session_id, live)
+    live = select(col(Session.id)).where(col(Session.id) == session_id, col(Session.deleted_at).is_(None)).exists()
+    query = select(col(Message.message_index), col(Message.message_data)).where(col(Message.session_id) == session_id, live)
     if before_index is not None:
         query = query.where(col(Message.message_index) < before_index)
     rows = (await db.execute(query.order_by(col(Message.message_index).desc()).limit(page_size))).all()
@@ -89,7 +99,7 @@ async def load_messages_paginated(
 
 async def get_message_count(db: AsyncSession, session_id: UUID) -> int:
     """Return how many messages the session has; 0 where there is no such session. Costs one read by primary key."""
-    query = select(Session.message_count).where(col(Session.id) == session_id, col(Session.deleted_at).is_(None))
+    query = select(col(Session.message_count)).where(col(Session.id) == session_id, col(Session.deleted_at).is_(None))
     return await db.scalar(query) or 0
 
 
@@ -99,7 +109,7 @@ async def extend_message(db: AsyncSession, session_id: UUID, client_id: str, tex
     The caller holds the session's lock.
     """
     query = select(Message).where(col(Message.session_id) == session_id, col(Message.client_id) == client_id)
-    message = (await db.execute(query.execution_options(populate_existing=True))).scalar_one_or_none()
+    message: Message | None = await one_or_none(db, query)
     if message is None:
         return False
     message.message_data = message.message_data | {"content": f"{message.message_data['content']}\n\n{text}"}

@@ -78,12 +78,19 @@ async def _reload(db: AsyncSession) -> None:
 
 def translate(error: DBAPIError, **details: Any) -> SessionDBError | None:
     """Return our error for the driver's, or None where it has no meaning of its own."""
-    suffix = f" ({', '.join(f'{name}={value}' for name, value in details.items())})" if details else ""
     if isinstance(error, IntegrityError):
-        constraint = getattr(error.driver_exception, "constraint_name", None)
-        family, message = CONSTRAINTS.get(constraint or "", (Conflict, f"the database refused it by {constraint}."))
-        return family(message + suffix, constraint=constraint, **details)
+        return violation(getattr(error.driver_exception, "constraint_name", None), **details)
     sqlstate = getattr(error.driver_exception, "sqlstate", None) or ""
     if sqlstate.startswith("22"):
-        return InvalidInput(f"the database cannot store a value: {error.driver_exception}{suffix}", **details)
+        return InvalidInput(f"the database cannot store a value: {error.driver_exception}{_shown(details)}", **details)
     return None
+
+
+def violation(constraint: str | None, **details: Any) -> SessionDBError:
+    """Return the error that a violated constraint means."""
+    family, message = CONSTRAINTS.get(constraint or "", (Conflict, f"the database refused it by {constraint}."))
+    return family(message + _shown(details), constraint=constraint, **details)
+
+
+def _shown(details: dict[str, Any]) -> str:
+    return f" ({', '.join(f'{name}={value}' for name, value in details.items())})" if details else ""

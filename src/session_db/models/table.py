@@ -75,17 +75,19 @@ class ForeignJSON(TypeDecorator[Any]):
     cache_ok = True
 
     def bind_processor(self, dialect: Dialect) -> Any:  # noqa: ARG002  SQLAlchemy names it
-        return lambda value: value if value is None or isinstance(value, JSONText) else encode_json(value)
+        return lambda value: value if value is None else encode_json(value)
 
 
-def encode_json(value: Any) -> str:
-    """Encode a value losslessly as ASCII JSON.
+def encode_json(value: Any) -> JSONText:
+    """Encode a value losslessly as ASCII JSON; a ``JSONText`` is that already.
 
     Raises:
         InvalidInput: the value is no JSON: NaN, infinity, an unknown type, too deep, or a circle.
     """
+    if isinstance(value, JSONText):
+        return value
     try:
-        return json.dumps(value, ensure_ascii=True, allow_nan=False)
+        return JSONText(json.dumps(value, ensure_ascii=True, allow_nan=False))
     except (TypeError, ValueError, RecursionError) as error:
         raise InvalidInput(
             f"the value is no JSON: {error}. Send plain objects, lists, texts, finite numbers, true, false and null."
