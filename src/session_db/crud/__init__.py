@@ -29,11 +29,11 @@ from session_db.crud.songs import create_song, delete_song, get_song, list_songs
 from session_db.models.display import display_message
 
 __all__ = [
-    "AppendedEvent", "AppendedMessage", "Page", "append_agent_logs", "create_agent", "create_agent_log", "create_clip", "create_memory_file",
-    "create_playlist", "create_session", "create_song", "delete_clip", "delete_memory_file", "delete_playlist", "delete_session", "delete_song",
-    "display_message", "erase_deleted_sessions", "get_agent", "get_clip", "get_message_count", "get_playlist", "get_primary_memory_file",
-    "get_session", "get_session_by_slug", "get_session_memory_files", "get_song", "list_agent_logs", "list_agents", "list_clip_versions",
-    "list_clips", "list_playlists", "list_sessions", "list_songs", "load_messages_paginated", "save_display_messages", "update_agent",
-    "update_clip", "update_memory_file", "update_playlist", "update_session", "update_session_activity", "update_session_name",
-    "update_session_status", "update_song",
+    "AppendedEvent", "AppendedMessage", "Page", "append_agent_logs", "create_agent", "create_agent_log", "create_clip",
+    "create_memory_file", "create_playlist", "create_session", "create_song", "delete_clip", "delete_memory_file", "delete_playlist",
+    "delete_session", "delete_song", "display_message", "erase_deleted_sessions", "get_agent", "get_clip", "get_message_count",
+    "get_playlist", "get_primary_memory_file", "get_session", "get_session_by_slug", "get_session_memory_files", "get_song",
+    "list_agent_logs", "list_agents", "list_clip_versions", "list_clips", "list_playlists", "list_sessions", "list_songs",
+    "load_messages_paginated", "save_display_messages", "update_agent", "update_clip", "update_memory_file", "update_playlist",
+    "update_session", "update_session_activity", "update_session_name", "update_session_status", "update_song",
 ]  # fmt: skip

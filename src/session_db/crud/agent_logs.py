@@ -153,14 +153,16 @@ async def count_minutes(db: AsyncSession, session_id: UUID, happened: Any) -> No
         minute[1] += cost
     if not minutes:
         return
-    rows = [{"session_id": session_id, "minute": minute, "events": counts[0], "cost": counts[1]} for minute, counts in sorted(minutes.items())]
+    rows = [
+        {"session_id": session_id, "minute": minute, "events": counts[0], "cost": counts[1]} for minute, counts in sorted(minutes.items())
+    ]
     fresh = postgresql_insert(ActivityMinute)
     added = {name: getattr(ActivityMinute, name) + getattr(fresh.excluded, name) for name in ("events", "cost")}
     statement = fresh.on_conflict_do_update(index_elements=["session_id", "minute"], set_=added)
     await (await db.connection()).execute(statement, rows)
 
 
-async def list_agent_logs(
+async def list_agent_logs(  # noqa: PLR0913  filters, each by its name
     db: AsyncSession,
     session_id: UUID,
     *,
@@ -192,7 +194,13 @@ async def list_agent_logs(
     checked_limit(limit)
     live = select(col(Session.id)).where(col(Session.id) == session_id, col(Session.deleted_at).is_(None)).exists()
     query = select(AgentLog).where(col(AgentLog.session_id) == session_id, live)
-    wanted = {"agent_id": agent_id, "event_category": event_category, "event_type": event_type, "tool_name": tool_name, "tool_use_id": tool_use_id}
+    wanted = {
+        "agent_id": agent_id,
+        "event_category": event_category,
+        "event_type": event_type,
+        "tool_name": tool_name,
+        "tool_use_id": tool_use_id,
+    }
     for name, value in wanted.items():
         if value is not None:
             query = query.where(getattr(AgentLog, name) == value)

@@ -1,11 +1,12 @@
 """Clips and their versions."""
 
-from sqlalchemy import select
+from sqlalchemy import func, select
 from sqlalchemy.ext.asyncio import AsyncSession
 from sqlmodel import col
 
 from session_db.crud.items import Items, changes_of, lock_links
 from session_db.crud.paging import Page, checked_limit, decode_cursor, page_of
+from session_db.crud.rows import add, all_of
 from session_db.errors import Conflict
 from session_db.models import Clip, ClipCreate, ClipUpdate, ClipVersion, Song
 
@@ -13,8 +14,13 @@ CLIPS = Items(Clip, "clip_id")
 
 
 async def create_clip(db: AsyncSession, clip_data: ClipCreate) -> Clip:
-    """Create a clip; AlreadyExists where its clip_id is taken."""
-    return await CLIPS.create(db, clip_data)
+    """Create a clip; where one with its clip_id was deleted, its versions go on after those of the former.
+
+    Raises:
+        AlreadyExists: its clip_id is taken.
+    """
+    former = await db.scalar(select(func.max(ClipVersion.version)).where(col(ClipVersion.clip_id) == clip_data.clip_id))
+    return await CLIPS.create(db, clip_data, version=(former or 0) + 1)
 
 
 async def get_clip(db: AsyncSession, clip_id: str) -> Clip | None:
@@ -38,18 +44,17 @@ async def update_clip(db: AsyncSession, clip_id: str, clip_update: ClipUpdate, *
     if clip is None:
         return None
     CLIPS.check_version(clip, expected_version)
-    changes = changes_of(clip_update)
-    if changes.get("code") not in (None, clip.code):
-        former = ClipVersion(
-            clip_id=clip_id,
-            version=clip.version,
-            code=clip.code,
-            metadata_=dict(clip.metadata_),
-            session_id=clip_update.session_id,
-            message_index=clip_update.message_index,
-        )
-        db.add(former)
-    await CLIPS.apply(db, clip, changes)
+    former = ClipVersion(
+        clip_id=clip_id,
+        version=clip.version,
+        code=clip.code,
+        metadata_=dict(clip.metadata_),
+        session_id=clip_update.session_id,
+        message_index=clip_update.message_index,
+    )
+    await CLIPS.apply(db, clip, changes_of(clip_update))
+    if clip.code != former.code:
+        await add(db, former)
     return clip
 
 
@@ -63,10 +68,12 @@ async def delete_clip(db: AsyncSession, clip_id: str) -> bool:
     clip = await CLIPS.lock(db, clip_id)
     if clip is None:
         return False
-    users = await db.execute(select(Song.song_id).where(col(Song.clip_ids).contains([clip_id])).order_by(Song.song_id).limit(20))
-    song_ids = list(users.scalars().all())
+    users = select(col(Song.song_id)).where(col(Song.clip_ids).contains([clip_id])).order_by(col(Song.song_id)).limit(20)
+    song_ids = await all_of(db, users)
     if song_ids:
-        raise Conflict(f"clip {clip_id!r} is used by songs: {', '.join(song_ids)}; take it out of them first.", clip_id=clip_id, song_ids=song_ids)
+        raise Conflict(
+            f"clip {clip_id!r} is used by songs: {', '.join(song_ids)}; take it out of them first.", clip_id=clip_id, song_ids=song_ids
+        )
     await db.delete(clip)
     await db.flush()
     return True
@@ -78,5 +85,4 @@ async def list_clip_versions(db: AsyncSession, clip_id: str, *, limit: int = 50,
     query = select(ClipVersion).where(col(ClipVersion.clip_id) == clip_id)
     if cursor is not None:
         query = query.where(col(ClipVersion.version) < decode_cursor(cursor, int)[0])
-    rows = await db.execute(query.order_by(col(ClipVersion.version).desc()).limit(limit + 1))
-    return page_of(list(rows.scalars().all()), limit, "version")
+    return page_of(await all_of(db, query.order_by(col(ClipVersion.version).desc()).limit(limit + 1)), limit, "version")

@@ -17,7 +17,7 @@ async def erase_deleted_sessions(db: AsyncSession, session_id: UUID | None = Non
 
     Call it, and commit, until it returns 0. A caller that is killed between two calls loses nothing: the next one goes on.
     """
-    query = select(Session.id).where(col(Session.deleted_at).is_not(None)).order_by(col(Session.id)).limit(1).with_for_update()
+    query = select(col(Session.id)).where(col(Session.deleted_at).is_not(None)).order_by(col(Session.id)).limit(1).with_for_update()
     if session_id is not None:
         query = query.where(col(Session.id) == session_id)
     found = await db.scalar(query)
@@ -31,8 +31,8 @@ async def erase_deleted_sessions(db: AsyncSession, session_id: UUID | None = Non
     if gone:
         return gone
     rows = 0
-    for table in (Transcript, Usage, MemoryFile, ActivityMinute, Agent):
-        erased = await db.execute(delete(table).where(col(table.session_id) == found).execution_options(synchronize_session=False))
+    for small in (Transcript, Usage, MemoryFile, ActivityMinute, Agent):
+        erased = await db.execute(delete(small).where(col(small.session_id) == found).execution_options(synchronize_session=False))
         rows += getattr(erased, "rowcount", 0)
     await db.execute(delete(Session).where(col(Session.id) == found).execution_options(synchronize_session=False))
     return rows + 1
@@ -40,7 +40,7 @@ async def erase_deleted_sessions(db: AsyncSession, session_id: UUID | None = Non
 
 async def _erase_range(db: AsyncSession, table: type[AgentLog | Message], key: int, session_id: UUID) -> int:
     """Delete the rows with the lowest indexes: a range of one index, read in its order."""
-    lowest = select(key).where(col(table.session_id) == session_id).order_by(key).limit(BATCH)
+    lowest = select(col(key)).where(col(table.session_id) == session_id).order_by(col(key)).limit(BATCH)
     erased = await db.execute(
         delete(table).where(col(table.session_id) == session_id, col(key).in_(lowest)).execution_options(synchronize_session=False)
     )
@@ -48,10 +48,12 @@ async def _erase_range(db: AsyncSession, table: type[AgentLog | Message], key: i
 
 
 async def _erase_entries(db: AsyncSession, session_id: UUID) -> int:
-    transcript = await db.scalar(select(TranscriptEntry.transcript_id).where(col(TranscriptEntry.session_id) == session_id).limit(1))
+    transcript = await db.scalar(select(col(TranscriptEntry.transcript_id)).where(col(TranscriptEntry.session_id) == session_id).limit(1))
     if transcript is None:
         return 0
     here = (col(TranscriptEntry.session_id) == session_id, col(TranscriptEntry.transcript_id) == transcript)
-    lowest = select(TranscriptEntry.seq).where(*here).order_by(col(TranscriptEntry.seq)).limit(BATCH)
-    erased = await db.execute(delete(TranscriptEntry).where(*here, col(TranscriptEntry.seq).in_(lowest)).execution_options(synchronize_session=False))
+    lowest = select(col(TranscriptEntry.seq)).where(*here).order_by(col(TranscriptEntry.seq)).limit(BATCH)
+    erased = await db.execute(
+        delete(TranscriptEntry).where(*here, col(TranscriptEntry.seq).in_(lowest)).execution_options(synchronize_session=False)
+    )
     return int(getattr(erased, "rowcount", 0))

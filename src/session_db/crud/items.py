@@ -7,6 +7,7 @@ from sqlalchemy.ext.asyncio import AsyncSession
 from sqlmodel import col
 
 from session_db.crud.paging import Page, checked_limit, decode_cursor, page_of
+from session_db.crud.rows import add, all_of, one_or_none
 from session_db.database.violations import translated
 from session_db.errors import InvalidInput, StaleVersion
 from session_db.models.items import ItemCreate, ItemTable, ItemUpdate
@@ -23,14 +24,14 @@ class Items(Generic[Item]):
         self.key = key
         self.noun = table.__name__.lower()
 
-    async def create(self, db: AsyncSession, data: ItemCreate) -> Item:
-        item = self.table(**data.model_dump())
-        async with translated(db, **{self.key: getattr(item, self.key)}):
-            db.add(item)
+    async def create(self, db: AsyncSession, data: ItemCreate, **more: Any) -> Item:
+        item = self.table(**data.model_dump(), **more)
+        await add(db, item, **{self.key: getattr(item, self.key)})
         return item
 
     async def get(self, db: AsyncSession, item_id: str) -> Item | None:
-        return (await db.execute(select(self.table).where(self._key() == item_id))).scalar_one_or_none()
+        item: Item | None = await one_or_none(db, select(self.table).where(self._key() == item_id))
+        return item
 
     async def page(self, db: AsyncSession, project_id: str | None, limit: int, cursor: str | None) -> Page[Item]:
         """Return items in the order of their keys."""
@@ -40,13 +41,12 @@ class Items(Generic[Item]):
             query = query.where(col(self.table.project_id) == project_id)
         if cursor is not None:
             query = query.where(self._key() > decode_cursor(cursor, str)[0])
-        rows = await db.execute(query.order_by(self._key()).limit(limit + 1))
-        return page_of(list(rows.scalars().all()), limit, self.key)
+        return page_of(await all_of(db, query.order_by(self._key()).limit(limit + 1)), limit, self.key)
 
     async def lock(self, db: AsyncSession, item_id: str) -> Item | None:
         """Return the item as it is now, locked until the transaction ends."""
-        query = select(self.table).where(self._key() == item_id).with_for_update()
-        return (await db.execute(query.execution_options(populate_existing=True))).scalar_one_or_none()
+        item: Item | None = await one_or_none(db, select(self.table).where(self._key() == item_id).with_for_update())
+        return item
 
     def check_version(self, item: Item, expected_version: int | None) -> None:
         if expected_version is not None and expected_version != item.version:

@@ -3,12 +3,13 @@
 from typing import Any
 from uuid import UUID
 
-from sqlalchemy import delete, select, update
+from sqlalchemy import select, update
 from sqlalchemy.ext.asyncio import AsyncSession
 from sqlmodel import col
 
-from session_db.crud.locking import lock_session
+from session_db.crud.locking import lock_session, lock_session_if_any
 from session_db.crud.paging import Page, checked_limit, decode_cursor, page_of
+from session_db.crud.rows import all_of, one_or_none
 from session_db.database.violations import translated
 from session_db.errors import InvalidInput
 from session_db.models import MemoryFile, MemoryFileCreate, MemoryFileUpdate, Session
@@ -38,14 +39,14 @@ async def get_session_memory_files(db: AsyncSession, session_id: UUID, *, limit:
     query = _live().where(col(MemoryFile.session_id) == session_id)
     if cursor is not None:
         query = query.where(col(MemoryFile.id) > decode_cursor(cursor, int)[0])
-    rows = await db.execute(query.order_by(col(MemoryFile.id)).limit(limit + 1))
-    return page_of(list(rows.scalars().all()), limit, "id")
+    return page_of(await all_of(db, query.order_by(col(MemoryFile.id)).limit(limit + 1)), limit, "id")
 
 
 async def get_primary_memory_file(db: AsyncSession, session_id: UUID) -> MemoryFile | None:
     """Return the session's primary memory file, or None where it has none."""
     query = _live().where(col(MemoryFile.session_id) == session_id, col(MemoryFile.is_primary))
-    return (await db.execute(query)).scalar_one_or_none()
+    primary: MemoryFile | None = await one_or_none(db, query)
+    return primary
 
 
 async def update_memory_file(db: AsyncSession, file_id: int, memory_update: MemoryFileUpdate) -> MemoryFile | None:
@@ -55,10 +56,9 @@ async def update_memory_file(db: AsyncSession, file_id: int, memory_update: Memo
         AlreadyExists: the session has this path already.
         InvalidInput: a value is cleared.
     """
-    memory_file = (await db.execute(_live().where(col(MemoryFile.id) == file_id))).scalar_one_or_none()
+    memory_file = await _lock(db, file_id)
     if memory_file is None:
         return None
-    await lock_session(db, memory_file.session_id)
     changes: dict[str, Any] = memory_update.changes()
     for name, value in changes.items():
         if value is None:
@@ -66,7 +66,6 @@ async def update_memory_file(db: AsyncSession, file_id: int, memory_update: Memo
     async with translated(db, session_id=memory_file.session_id, file_path=changes.get("file_path", memory_file.file_path)):
         if changes.get("is_primary"):
             await _clear_primary(db, memory_file.session_id)
-            await db.refresh(memory_file)
         for name, value in changes.items():
             setattr(memory_file, name, value)
         memory_file.updated_at = now()
@@ -75,8 +74,23 @@ async def update_memory_file(db: AsyncSession, file_id: int, memory_update: Memo
 
 async def delete_memory_file(db: AsyncSession, file_id: int) -> bool:
     """Take a memory file out of its session; return whether there was one. The file itself stays."""
-    deleted = await db.execute(delete(MemoryFile).where(col(MemoryFile.id) == file_id).returning(col(MemoryFile.id)))
-    return deleted.first() is not None
+    memory_file = await _lock(db, file_id)
+    if memory_file is None:
+        return False
+    await db.delete(memory_file)
+    await db.flush()
+    return True
+
+
+async def _lock(db: AsyncSession, file_id: int) -> MemoryFile | None:
+    """Return the memory file as it is now, its session locked until the transaction ends."""
+    query = _live().where(col(MemoryFile.id) == file_id)
+    memory_file: MemoryFile | None = await one_or_none(db, query)
+    if memory_file is None or await lock_session_if_any(db, memory_file.session_id) is None:
+        return None
+    # Read again: it may have changed, or gone, while this one waited for the lock.
+    present: MemoryFile | None = await one_or_none(db, query)
+    return present
 
 
 def _live() -> Any:

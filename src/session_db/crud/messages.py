@@ -34,8 +34,8 @@ async def save_display_messages(
     Args:
         db: the database session.
         session_id: the session; it stays locked until the transaction ends.
-        messages: ``{"role", "content", "timestamp"}``, optionally ``context``, ``code_changes`` and keys of your own. A ``client_id`` is taken
-            out: a message whose client_id the session has already changes nothing.
+        messages: ``{"role", "content", "timestamp"}``, optionally ``context``, ``code_changes`` and keys of your own. A ``client_id`` is
+            taken out: a message whose client_id the session has already changes nothing.
         last_activity: when the newest of them was said; unset: now.
 
     Raises:

@@ -1,7 +1,6 @@
 """Pages of lists: keyset cursors, never OFFSET."""
 
 import base64
-import binascii
 import json
 from collections.abc import Iterable
 from datetime import datetime
@@ -9,6 +8,7 @@ from typing import Any, Generic, TypeVar
 from uuid import UUID
 
 from session_db.errors import InvalidInput
+from session_db.models.table import as_utc, refuse_unstorable
 
 Row = TypeVar("Row")
 
@@ -48,18 +48,21 @@ def decode_cursor(cursor: str, *types: type) -> list[Any]:
     """Read a cursor's values, of these types in this order; raise ``InvalidInput`` for one that no list gave."""
     try:
         values = json.loads(base64.urlsafe_b64decode(cursor + "=" * (-len(cursor) % 4)))
-        if not isinstance(values, list) or len(values) != len(types):
-            raise ValueError(cursor)
         return [_value(value, kind) for value, kind in zip(values, types, strict=True)]
-    except (ValueError, TypeError, AttributeError, binascii.Error, RecursionError):
+    except (ValueError, TypeError, AttributeError, OverflowError, RecursionError):
         raise InvalidInput(f"cursor {cursor!r} is none of this list's; leave it out to begin at the start.", cursor=cursor) from None
 
 
 def _value(value: Any, kind: type) -> Any:
+    """Return the value as a column of this type may be compared with it; any error means that no list gave it."""
     if kind is datetime:
-        return datetime.fromisoformat(value)
+        return as_utc(datetime.fromisoformat(value))
     if kind is UUID:
         return UUID(value)
-    if not isinstance(value, kind) or isinstance(value, bool):
-        raise ValueError(value)
+    if type(value) is not kind:
+        raise TypeError(value)
+    if kind is str:
+        refuse_unstorable(value, "cursor")
+    if isinstance(value, int) and not -(2**63) <= value < 2**63:
+        raise OverflowError(value)
     return value

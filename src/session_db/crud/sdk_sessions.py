@@ -69,7 +69,8 @@ async def bind_agent(db: AsyncSession, agent: Agent) -> None:
     binding = await bind_sdk_session(db, key, agent.session_id, agent.id, "agent")
     if binding.session_id not in (None, agent.session_id):
         raise Conflict(
-            f"SDK session {agent.sdk_session_id} is recorded in session {binding.session_id}; give the agent to that session, or delete it first.",
+            f"SDK session {agent.sdk_session_id} is recorded in session {binding.session_id}; "
+            "give the agent to that session, or delete it first.",
             sdk_session_id=agent.sdk_session_id,
             session_id=binding.session_id,
         )

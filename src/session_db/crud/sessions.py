@@ -4,14 +4,15 @@ from datetime import datetime
 from typing import Any
 from uuid import UUID
 
-from sqlalchemy import Select, select, tuple_, update
+from sqlalchemy import select, tuple_, update
 from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.ext.asyncio import AsyncSession
 from sqlmodel import col
 
 from session_db.crud import agent_logs
-from session_db.crud.locking import lock_session
+from session_db.crud.locking import lock_session_if_any
 from session_db.crud.paging import Page, checked_limit, decode_cursor, page_of
+from session_db.crud.rows import add, all_of, one_or_none
 from session_db.database.violations import translated
 from session_db.errors import Conflict, InvalidInput
 from session_db.models import AgentLogCreate, SDKSession, Session, SessionCreate, SessionNameUpdate, SessionUpdate
@@ -32,17 +33,16 @@ async def create_session(db: AsyncSession, session_data: SessionCreate) -> Sessi
     if session_data.session_id is not None:
         values["id"] = session_data.session_id
     session = Session(**values, metadata_=metadata)
-    if session.session_type != "chat" and session.status != "created":
-        session.started_at = now()
-    async with translated(db, session_id=session.id, session_slug=session.session_slug):
-        db.add(session)
+    _set_status(session, session.status)
+    await add(db, session, session_id=session.id, session_slug=session.session_slug)
     return session
 
 
 async def get_session(db: AsyncSession, session_id: UUID) -> Session | None:
     """Return the session, or None where there is none."""
     query = select(Session).where(col(Session.id) == session_id, col(Session.deleted_at).is_(None))
-    return (await db.execute(query)).scalar_one_or_none()
+    session: Session | None = await one_or_none(db, query)
+    return session
 
 
 async def get_session_by_slug(db: AsyncSession, slug: str, working_dir: str | None = None) -> Session | None:
@@ -54,14 +54,16 @@ async def get_session_by_slug(db: AsyncSession, slug: str, working_dir: str | No
     query = select(Session).where(col(Session.session_slug) == slug, col(Session.deleted_at).is_(None)).order_by(col(Session.working_dir))
     if working_dir is not None:
         query = query.where(col(Session.working_dir) == normalised_directory(working_dir))
-    found = (await db.execute(query.limit(20))).scalars().all()
+    found = await all_of(db, query.limit(20))
     if len(found) > 1:
         directories = [session.working_dir for session in found]
-        raise Conflict(f"several sessions have the slug {slug!r}; say which working_dir: {', '.join(map(str, directories))}.", directories=directories)
+        raise Conflict(
+            f"several sessions have the slug {slug!r}; say which working_dir: {', '.join(directories)}.", slug=slug, directories=directories
+        )
     return found[0] if found else None
 
 
-async def list_sessions(
+async def list_sessions(  # noqa: PLR0913  filters, each by its name
     db: AsyncSession,
     status: str | None = None,
     *,
@@ -75,6 +77,12 @@ async def list_sessions(
     """Return sessions, the last active first.
 
     Args:
+        db: the database session.
+        status: only those with this status.
+        session_type: only this type.
+        working_dir: only those of the project in this directory.
+        agent_name: only this agent's.
+        current_project: only those that work on this project.
         limit: rows a page, 1 to 1000.
         cursor: ``next_cursor`` of the page before.
     """
@@ -86,14 +94,10 @@ async def list_sessions(
             query = query.where(getattr(Session, name) == value)
     if working_dir is not None:
         query = query.where(col(Session.working_dir) == normalised_directory(working_dir))
-    return page_of(await _newest_first(db, query, limit, cursor), limit, "last_activity", "id")
-
-
-async def _newest_first(db: AsyncSession, query: Select[tuple[Session]], limit: int, cursor: str | None) -> list[Session]:
     if cursor is not None:
         query = query.where(tuple_(col(Session.last_activity), col(Session.id)) < tuple_(*decode_cursor(cursor, datetime, UUID)))
-    query = query.order_by(col(Session.last_activity).desc(), col(Session.id).desc()).limit(limit + 1)
-    return list((await db.execute(query)).scalars().all())
+    rows = await all_of(db, query.order_by(col(Session.last_activity).desc(), col(Session.id).desc()).limit(limit + 1))
+    return page_of(rows, limit, "last_activity", "id")
 
 
 async def update_session(db: AsyncSession, session_id: UUID, session_update: SessionUpdate) -> Session | None:
@@ -105,48 +109,57 @@ async def update_session(db: AsyncSession, session_id: UUID, session_update: Ses
         InvalidInput: the status does not fit the session's type, or a required value is cleared.
         AlreadyExists: the slug is taken in that working_dir.
     """
-    if await get_session(db, session_id) is None:
+    session = await lock_session_if_any(db, session_id)
+    if session is None:
         return None
-    session = await lock_session(db, session_id)
-    changes = session_update.changes()
-    _refuse_cleared(changes)
-    if changes.get("working_dir") is not None:
-        changes["working_dir"] = normalised_directory(changes["working_dir"])
-    if changes.get("session_slug") is not None:
-        refuse_bad_slug(changes["session_slug"])
+    changes = _checked_changes(session, session_update)
     before = session.status
     status = changes.pop("status", before)
     async with translated(db, session_id=session_id, session_slug=changes.get("session_slug")):
         for name, value in changes.items():
             setattr(session, name, {} if name == "metadata_" and value is None else value)
         if status != before:
-            _change_status(session, status)
+            _set_status(session, status)
         session.updated_at = now()
     if status != before and (session.session_type != "chat" or status == "terminated"):
         await _record_phase(db, session, before)
     return session
 
 
-def _refuse_cleared(changes: dict[str, Any]) -> None:
-    for name in ("status", "activity", "use_claude_code", "pinned"):
+def _checked_changes(session: Session, session_update: SessionUpdate) -> dict[str, Any]:
+    """Return what the caller set, where the session can be like that."""
+    changes = session_update.changes()
+    needed = ["status", "activity", "use_claude_code", "pinned"]
+    if session.session_type == "chat":
+        needed.append("agent_name")
+    if changes.get("session_slug", session.session_slug) is not None:
+        needed.append("working_dir")
+        if changes.get("working_dir", session.working_dir) is None:
+            raise InvalidInput("working_dir: a session with a slug needs the absolute path of its project.", field="working_dir")
+    for name in needed:
         if name in changes and changes[name] is None:
             raise InvalidInput(f"{name} cannot be cleared; leave it out to keep it.", field=name)
+    if "status" in changes:
+        refuse_unknown_status(session.session_type, changes["status"])
+    if changes.get("session_slug") is not None:
+        refuse_bad_slug(changes["session_slug"])
+    if changes.get("working_dir") is not None:
+        changes["working_dir"] = normalised_directory(changes["working_dir"])
+    return changes
 
 
-def _change_status(session: Session, status: str) -> None:
-    refuse_unknown_status(session.session_type, status)
+def _set_status(session: Session, status: str) -> None:
+    """Set the status, and with it when a workflow began and when a session ended."""
     session.status = status
-    ended = status in ENDED_STATUSES
-    if session.started_at is None and status != "created":
-        session.started_at = now()
-    session.completed_at = (session.completed_at or now()) if ended else None
+    if session.session_type != "chat" and status != "created":
+        session.started_at = session.started_at or now()
+    session.completed_at = (session.completed_at or now()) if status in ENDED_STATUSES else None
 
 
 async def _record_phase(db: AsyncSession, session: Session, before: str) -> None:
     change = {"from": before, "to": session.status}
     event = AgentLogCreate(session_id=session.id, event_category="phase", event_type="StatusChange", payload=change, content=session.status)
     await agent_logs.append_agent_logs(db, [event])
-    await db.refresh(session)
 
 
 async def update_session_status(db: AsyncSession, session_id: UUID, status: str) -> Session | None:
@@ -162,17 +175,14 @@ async def update_session_activity(db: AsyncSession, session_id: UUID) -> Session
     later = agent_logs.later_activity(None)
     moved = update(Session).where(col(Session.id) == session_id, col(Session.last_activity) < later)
     await db.execute(moved.values(last_activity=later).execution_options(synchronize_session=False))
-    session = await get_session(db, session_id)
-    if session is not None:
-        await db.refresh(session)
-    return session
+    return await get_session(db, session_id)
 
 
 async def update_session_name(db: AsyncSession, session_id: UUID, name_update: SessionNameUpdate) -> Session | None:
     """Name the session, or with None clear its name, and return it, or None where there is none."""
-    if await get_session(db, session_id) is None:
+    session = await lock_session_if_any(db, session_id)
+    if session is None:
         return None
-    session = await lock_session(db, session_id)
     metadata = {key: value for key, value in session.metadata_.items() if key not in ("name", "created_by_user")}
     if name_update.name is not None:
         metadata |= {"name": name_update.name, "created_by_user": True}
@@ -185,12 +195,12 @@ async def update_session_name(db: AsyncSession, session_id: UUID, name_update: S
 async def delete_session(db: AsyncSession, session_id: UUID) -> bool:
     """Delete a session; return whether there was one.
 
-    It is gone from every read at once; its rows go with ``erase_deleted_sessions``. Its SDK sessions are remembered, so that an import does not bring
-    it back.
+    It is gone from every read at once; its rows go with ``erase_deleted_sessions``. Its SDK sessions are remembered, so that an import
+    does not bring it back.
     """
-    if await get_session(db, session_id) is None:
+    session = await lock_session_if_any(db, session_id)
+    if session is None:
         return False
-    session = await lock_session(db, session_id)
     session.deleted_at = now()
     # The slug is free again at once.
     session.session_slug = None
@@ -199,8 +209,6 @@ async def delete_session(db: AsyncSession, session_id: UUID) -> bool:
     values = {"session_id": None, "agent_id": None, "deleted_at": now()}
     await db.execute(tombstone.values(**values).execution_options(synchronize_session=False))
     return True
-
-
 
 
 async def ensure_session(db: AsyncSession, session_data: SessionCreate, began: datetime) -> bool:

@@ -6,6 +6,7 @@ from sqlmodel import col
 
 from session_db.crud.items import Items, changes_of, lock_links, missing_from
 from session_db.crud.paging import Page
+from session_db.crud.rows import all_of
 from session_db.errors import Conflict, InvalidInput
 from session_db.models import Clip, Playlist, Song, SongCreate, SongUpdate
 
@@ -62,13 +63,13 @@ async def delete_song(db: AsyncSession, song_id: str) -> bool:
     song = await SONGS.lock(db, song_id)
     if song is None:
         return False
-    users = await db.execute(
-        select(Playlist.playlist_id).where(col(Playlist.song_ids).contains([song_id])).order_by(Playlist.playlist_id).limit(20)
-    )
-    playlist_ids = list(users.scalars().all())
+    users = select(col(Playlist.playlist_id)).where(col(Playlist.song_ids).contains([song_id]))
+    playlist_ids = await all_of(db, users.order_by(col(Playlist.playlist_id)).limit(20))
     if playlist_ids:
         raise Conflict(
-            f"song {song_id!r} is used by playlists: {', '.join(playlist_ids)}; take it out of them first.", song_id=song_id, playlist_ids=playlist_ids
+            f"song {song_id!r} is used by playlists: {', '.join(playlist_ids)}; take it out of them first.",
+            song_id=song_id,
+            playlist_ids=playlist_ids,
         )
     await db.delete(song)
     await db.flush()
@@ -76,7 +77,7 @@ async def delete_song(db: AsyncSession, song_id: str) -> bool:
 
 
 async def _refuse_unknown_clips(db: AsyncSession, clip_ids: list[str]) -> None:
-    known = await db.execute(select(Clip.clip_id).where(col(Clip.clip_id).in_(set(clip_ids))))
-    missing = missing_from(clip_ids, set(known.scalars().all()))
+    known = await all_of(db, select(col(Clip.clip_id)).where(col(Clip.clip_id).in_(set(clip_ids))))
+    missing = missing_from(clip_ids, set(known))
     if missing:
         raise InvalidInput(f"clip_ids: there is no clip {', '.join(missing)}; create it first, or leave it out.", clip_ids=missing)

@@ -36,7 +36,7 @@ async def find_transcripts(db: AsyncSession, session_id: UUID, sdk_session_id: s
     return list(rows.scalars().all())
 
 
-async def ensure_transcript(  # noqa: PLR0913  the key of a stream has this many parts
+async def ensure_transcript(  # noqa: PLR0913, PLR0917  the key of a stream has this many parts
     db: AsyncSession, session_id: UUID, agent_id: UUID, project_key: str, sdk_session_id: str, subpath: str
 ) -> Transcript:
     """Return the stream of that name, made now where the session has none. The caller holds the session's lock."""
@@ -44,7 +44,11 @@ async def ensure_transcript(  # noqa: PLR0913  the key of a stream has this many
     query = select(Transcript).where(col(Transcript.session_id) == session_id, col(Transcript.id) == stream_id)
     transcript = (await db.execute(query.execution_options(populate_existing=True))).scalar_one_or_none()
     if transcript is None:
-        names = {"project_key": readable(project_key), "sdk_session_id": readable(sdk_session_id[:255]), "subpath": readable(subpath)}
+        names: dict[str, Any] = {
+            "project_key": readable(project_key),
+            "sdk_session_id": readable(sdk_session_id[:255]),
+            "subpath": readable(subpath),
+        }
         transcript = Transcript(session_id=session_id, id=stream_id, agent_id=agent_id, **names)
         db.add(transcript)
         await db.flush()
@@ -54,7 +58,13 @@ async def ensure_transcript(  # noqa: PLR0913  the key of a stream has this many
 async def append_entries(db: AsyncSession, transcript: Transcript, entries: Collection[tuple[str | None, str]]) -> None:
     """Append (uuid, JSON text) after what the stream has. The caller holds the session's lock and gives a uuid once."""
     rows = [
-        {"session_id": transcript.session_id, "transcript_id": transcript.id, "seq": transcript.next_seq + number, "uuid": uuid, "entry": JSONText(text)}
+        {
+            "session_id": transcript.session_id,
+            "transcript_id": transcript.id,
+            "seq": transcript.next_seq + number,
+            "uuid": uuid,
+            "entry": JSONText(text),
+        }
         for number, (uuid, text) in enumerate(entries)
     ]
     if rows:
@@ -65,7 +75,7 @@ async def append_entries(db: AsyncSession, transcript: Transcript, entries: Coll
 
 async def known_uuids(db: AsyncSession, transcript: Transcript, uuids: Collection[str]) -> set[str]:
     """Return those of the uuids that the stream has."""
-    query = select(TranscriptEntry.uuid).where(
+    query = select(col(TranscriptEntry.uuid)).where(
         col(TranscriptEntry.session_id) == transcript.session_id,
         col(TranscriptEntry.transcript_id) == transcript.id,
         col(TranscriptEntry.uuid).in_(set(uuids)),
@@ -92,8 +102,10 @@ async def stream_entries(db: AsyncSession, session_id: UUID, transcript: UUID, *
     """Give the entries of a stream in their order, each as its sender wrote it. Memory is bounded by ``batch`` entries."""
     after = -1
     while True:
-        query = select(TranscriptEntry.seq, cast(col(TranscriptEntry.entry), Text)).where(
-            col(TranscriptEntry.session_id) == session_id, col(TranscriptEntry.transcript_id) == transcript, col(TranscriptEntry.seq) > after
+        query = select(col(TranscriptEntry.seq), cast(col(TranscriptEntry.entry), Text)).where(
+            col(TranscriptEntry.session_id) == session_id,
+            col(TranscriptEntry.transcript_id) == transcript,
+            col(TranscriptEntry.seq) > after,
         )
         rows = (await db.execute(query.order_by(col(TranscriptEntry.seq)).limit(batch))).all()
         for seq, text in rows:

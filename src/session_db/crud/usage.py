@@ -24,7 +24,7 @@ async def get_usage(db: AsyncSession, session_id: UUID, message_ids: Iterable[st
     """Return the usage rows of these API messages, by message id; costs are ``Decimal``."""
     columns = [getattr(Usage, name) for name in ("message_id", "agent_id", "model", "occurred_at", *TOKENS)]
     query = select(*columns, *_COSTS).where(col(Usage.session_id) == session_id, col(Usage.message_id).in_(set(message_ids)))
-    return {row.message_id: row._mapping for row in await db.execute(query)}  # noqa: SLF001  SQLAlchemy's public name for it
+    return {row["message_id"]: {**row} for row in (await db.execute(query)).mappings()}
 
 
 async def put_usage(db: AsyncSession, session_id: UUID, rows: list[dict[str, Any]], before: Mapping[str, Mapping[str, Any]]) -> None:
@@ -49,8 +49,10 @@ async def put_usage(db: AsyncSession, session_id: UUID, rows: list[dict[str, Any
     for row in rows:
         old = before.get(row["message_id"], {})
         totals, old_totals = _totals(row), _totals(old)
+        # A row stays with the agent that it was written for.
+        agent_id = old.get("agent_id", row["agent_id"])
         for name, value in totals.items():
-            differences[row["agent_id"]][name] += value - old_totals[name]
+            differences[agent_id][name] += value - old_totals[name]
         spent.append((row["occurred_at"], 0, totals["cost"] - old_totals["cost"]))
     for agent_id, moved in sorted(differences.items()):
         await move_totals(db, session_id, agent_id, moved)
@@ -66,5 +68,3 @@ def _totals(row: Mapping[str, Any]) -> dict[str, Any]:
         "cache_write_tokens": row.get("cache_write_5m_tokens", 0) + row.get("cache_write_1h_tokens", 0),
         "cost": cost if cost is not None else Decimal(0),
     }
-
-

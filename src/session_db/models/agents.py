@@ -8,7 +8,7 @@ from sqlalchemy import CheckConstraint, ForeignKeyConstraint, Index, text
 from sqlmodel import Field
 
 from session_db.ids import new_id
-from session_db.models.table import Input, Model, Moment, Text, counter, dollars, metadata_field, moment, optional_moment
+from session_db.models.table import Input, KeepsMetadata, Model, Moment, Text, counter, dollars, metadata_field, moment, optional_moment
 
 AgentStatus = Literal["pending", "executing", "complete", "failed"]
 
@@ -30,7 +30,7 @@ class AgentBase(Model):
     working_dir: str | None = Field(default=None, sa_type=Text, description="Directory that it works in.")
 
 
-class Agent(AgentBase, table=True):
+class Agent(AgentBase, KeepsMetadata, table=True):
     """Once an agent has usage rows they are the only source of its tokens and cost."""
 
     __tablename__ = "agents"
@@ -58,11 +58,6 @@ class Agent(AgentBase, table=True):
     updated_at: datetime = moment("When the row last changed.")
     started_at: datetime | None = optional_moment("When it began to work.")
     completed_at: datetime | None = optional_moment("When it ended.")
-
-    def __init__(self, **values: Any) -> None:
-        if "metadata" in values:
-            values["metadata_"] = values.pop("metadata")
-        super().__init__(**values)
 
 
 class AgentCreate(AgentBase, Input):

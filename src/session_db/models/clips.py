@@ -8,7 +8,7 @@ from sqlalchemy import Index
 from sqlmodel import Field
 
 from session_db.models.items import ItemCreate, ItemRead, ItemTable, ItemUpdate
-from session_db.models.table import Model, Text, metadata_field, moment
+from session_db.models.table import KeepsMetadata, Text, metadata_field, moment
 
 
 class Clip(ItemTable, table=True):
@@ -21,7 +21,7 @@ class Clip(ItemTable, table=True):
     code: str = Field(sa_type=Text, description="The code.")
 
 
-class ClipVersion(Model, table=True):
+class ClipVersion(KeepsMetadata, table=True):
     """A clip as it was: the code and metadata that a later change replaced."""
 
     __tablename__ = "clip_versions"

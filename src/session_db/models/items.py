@@ -6,7 +6,7 @@ from uuid import UUID
 
 from sqlmodel import Field
 
-from session_db.models.table import Input, Model, metadata_field, moment
+from session_db.models.table import Input, KeepsMetadata, Model, metadata_field, moment
 
 
 class ItemBase(Model):
@@ -16,18 +16,13 @@ class ItemBase(Model):
     name: str = Field(min_length=1, max_length=200, description="Name to show.")
 
 
-class ItemTable(ItemBase):
+class ItemTable(ItemBase, KeepsMetadata):
     """Columns of every item."""
 
     metadata_: dict[str, Any] = metadata_field("Whatever the application keeps with the item (bpm, scale, tags, color).")
     version: int = Field(default=1, description="Raised by each change.", sa_column_kwargs={"server_default": "1"})
     created_at: datetime = moment("When it was made.")
     updated_at: datetime = moment("When it last changed.")
-
-    def __init__(self, **values: Any) -> None:
-        if "metadata" in values:
-            values["metadata_"] = values.pop("metadata")
-        super().__init__(**values)
 
 
 class ItemCreate(ItemBase, Input):

@@ -15,7 +15,20 @@ from sqlmodel._compat import SQLModelConfig
 
 from session_db.errors import InvalidInput
 from session_db.ids import new_id
-from session_db.models.table import Input, Model, Moment, Money, Text, counter, dollars, flag, metadata_field, moment, optional_moment
+from session_db.models.table import (
+    Input,
+    KeepsMetadata,
+    Model,
+    Moment,
+    Money,
+    Text,
+    counter,
+    dollars,
+    flag,
+    metadata_field,
+    moment,
+    optional_moment,
+)
 
 SessionType = Literal["full", "quick", "research", "chat"]
 Activity = Literal["working", "waiting", "idle", "done", "failed", "lost"]
@@ -82,7 +95,7 @@ class SessionBase(Model):
     pinned: bool = flag("Kept by every cleanup.")
 
 
-class Session(SessionBase, table=True):
+class Session(SessionBase, KeepsMetadata, table=True):
     """Everything hangs on a session; `message_count` and `event_count` are the next index of each."""
 
     __tablename__ = "sessions"
@@ -143,8 +156,6 @@ class Session(SessionBase, table=True):
         # SQLModel drops names that are no fields, a synonym's value with them.
         if "session_id" in values:
             values["id"] = values.pop("session_id")
-        if "metadata" in values:
-            values["metadata_"] = values.pop("metadata")
         super().__init__(**values)
 
     @property
@@ -161,7 +172,7 @@ class Session(SessionBase, table=True):
 
 
 class SessionCreate(SessionBase, Input):
-    """A chat (`agent_name`, `model_name`, `session_name`) or a workflow session (`session_slug`, `title`, `working_dir`, `session_type`)."""
+    """A chat (`agent_name`, `model_name`, `session_name`) or a workflow (`session_slug`, `title`, `working_dir`, `session_type`)."""
 
     session_id: UUID | None = Field(default=None, description="Id to give it; unset: a new one.")
     session_type: SessionType | None = Field(default=None, description="Unset: full with a slug, else chat.")

@@ -131,7 +131,7 @@ def dollars(description: str) -> Any:
 
 
 def metadata_field(description: str) -> Any:
-    """The ``metadata`` column of a table: SQLAlchemy keeps that name for itself, so the attribute is ``metadata_``."""
+    """The ``metadata`` column of a table that ``KeepsMetadata``."""
     return Field(
         default_factory=dict,
         sa_type=Metadata,
@@ -139,6 +139,19 @@ def metadata_field(description: str) -> Any:
         description=description,
         sa_column_kwargs={"name": "metadata", "server_default": text("'{}'::jsonb")},
     )
+
+
+class KeepsMetadata(Model):
+    """A table with a ``metadata`` column: SQLAlchemy's name for something else, so the attribute is ``metadata_``."""
+
+    def __init__(self, **values: Any) -> None:
+        if "metadata" in values:
+            values["metadata_"] = values.pop("metadata")
+        super().__init__(**values)
+
+    def __setattr__(self, name: str, value: Any) -> None:
+        # SQLModel puts a plain dict in the place of the one that SQLAlchemy made to track its changes.
+        super().__setattr__(name, MutableDict(value) if name == "metadata_" and type(value) is dict else value)
 
 
 def id_list(description: str) -> Any:

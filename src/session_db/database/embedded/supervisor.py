@@ -78,10 +78,8 @@ def postmaster_state(data: int) -> tuple[int, str] | None:
         descriptor = os.open("postmaster.pid", os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK, dir_fd=data)
     except OSError:
         return None
-    try:
-        lines = os.read(descriptor, 10_000).decode(errors="replace").splitlines()
-    finally:
-        os.close(descriptor)
+    with os.fdopen(descriptor, encoding="utf-8", errors="replace") as file:
+        lines = file.read(10_000).splitlines()
     if not lines or not lines[0].isdecimal():
         return None
     return int(lines[0]), lines[STATUS_LINE].strip() if len(lines) > STATUS_LINE else "starting"
@@ -227,8 +225,7 @@ class Supervisor:
             time.sleep(POLL_SECONDS)
 
     def log_tail(self) -> str:
-        size = os.fstat(self.log).st_size
-        text = os.pread(self.log, 4_000, max(self.log_start, size - 4_000)).decode(errors="replace")
+        text = os.pread(self.log, 4_000, max(self.log_start, os.fstat(self.log).st_size - 4_000)).decode(errors="replace")
         return "\n".join(text.splitlines()[-12:])
 
     def create_cluster(self) -> None:
@@ -271,23 +268,29 @@ class Supervisor:
         output = process.communicate(standard_input.encode())[0].decode(errors="replace")
         # A server in single-user mode ends with 0 after an error as well.
         if process.returncode != 0 or "ERROR:" in output or "FATAL:" in output:
-            lines = "\n".join(output.splitlines()[-12:])
-            raise StartError(f"{command[0]} could not make a database in {self.home} (status {process.returncode}):\n{lines}")
+            raise StartError(f"{command[0]} could not make a database in {self.home} (status {process.returncode}):\n{output[-2000:]}")
 
-    def stop_when_unused(self, postmaster: subprocess.Popen[bytes]) -> NoReturn:
-        """Wait until no client has been there for the idle time, then stop the server; ends this process, always after the server."""
-        for number in (signal.SIGTERM, signal.SIGINT):
-            signal.signal(number, lambda *_: postmaster.send_signal(signal.SIGINT))
-        threading.Thread(target=lambda: os._exit(0 if postmaster.wait() == 0 else 1), daemon=True).start()
+    def watch(self, postmaster: subprocess.Popen[bytes]) -> NoReturn:
+        """Stop the server when it is unused, or when told to end; this process ends after the server, however that ended."""
+        # Blocked in every thread and fetched by this one, which started the server and so must stay: a handler could run too late.
+        ending = {signal.SIGTERM, signal.SIGINT}
+        signal.pthread_sigmask(signal.SIG_BLOCK, ending)
         clients_lock = open_lock(self.home / "clients.lock")
+        threading.Thread(target=lambda: os._exit(0 if postmaster.wait() == 0 else 1), daemon=True).start()
+        threading.Thread(target=stop_when_unused, args=(postmaster, clients_lock, self.plan["idle_seconds"]), daemon=True).start()
         while True:
-            fcntl.flock(clients_lock, fcntl.LOCK_EX)
-            if stays_unused(clients_lock, self.plan["idle_seconds"]):
-                break
-        for number, seconds in ((signal.SIGINT, 60), (signal.SIGQUIT, 30), (signal.SIGKILL, 3600)):
-            postmaster.send_signal(number)
-            time.sleep(seconds)
-        os._exit(1)
+            signal.sigwait(ending)
+            postmaster.send_signal(signal.SIGINT)
+
+
+def stop_when_unused(postmaster: subprocess.Popen[bytes], clients_lock: int, idle_seconds: float) -> None:
+    """Wait until no client has been there for the idle time, and stop the server with the lock held."""
+    fcntl.flock(clients_lock, fcntl.LOCK_EX)
+    while not stays_unused(clients_lock, idle_seconds):
+        fcntl.flock(clients_lock, fcntl.LOCK_EX)
+    for number, seconds in ((signal.SIGINT, 60), (signal.SIGQUIT, 30), (signal.SIGKILL, 0)):
+        postmaster.send_signal(number)
+        time.sleep(seconds)
 
 
 def stays_unused(clients_lock: int, idle_seconds: float) -> bool:
@@ -341,10 +344,8 @@ def kill_orphans(cluster_name: str, number: signal.Signals) -> None:
 
 
 def chown_tree(directory: Path, uid: int) -> None:
-    for root, directories, files in os.walk(directory):
-        for name in [*directories, *files]:
-            os.chown(Path(root) / name, uid, uid, follow_symlinks=False)
-    os.chown(directory, uid, uid)
+    for path in (directory, *directory.rglob("*")):
+        os.chown(path, uid, uid, follow_symlinks=False)
 
 
 def sync(path: Path) -> None:
@@ -380,7 +381,6 @@ def become_daemon() -> None:
 
 
 def main() -> None:
-    """Do all of it, in a process of its own."""
     plan: Plan = json.load(sys.stdin)
     become_daemon()
     try:
@@ -393,7 +393,7 @@ def main() -> None:
     unlock_and_close(plan["start_lock"])
     answer("ok")
     if postmaster is not None:
-        supervisor.stop_when_unused(postmaster)
+        supervisor.watch(postmaster)
 
 
 if __name__ == "__main__":

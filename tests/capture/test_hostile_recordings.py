@@ -1,0 +1,171 @@
+"""Importing what nobody would want to find in a transcript."""
+
+import json
+import resource
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+from uuid import UUID
+
+import pytest
+
+from session_db import crud
+from session_db.capture.importer import import_recordings
+from session_db.database import async_session
+from session_db.models import Usage
+from tests.capture.recorded import BACKGROUND, CLEARED, changed, copy_of, count_of, entries_of, stored_lines
+
+pytestmark = pytest.mark.usefixtures("fresh_database")
+
+MANY = 200_000
+
+
+async def test_a_torn_last_line_is_reported_and_read_when_it_is_whole(tmp_path: Path) -> None:
+    path = copy_of(BACKGROUND, tmp_path)
+    whole = path.read_bytes()
+    path.write_bytes(whole[:-200])
+    report = await import_recordings([path])
+    (problem,) = report.problems.values()
+    assert (problem.path, problem.line) == (path, len(whole.splitlines()))
+    assert "in the middle" in problem.reason
+    assert await stored_lines(BACKGROUND) == whole.decode().splitlines()[:-1]
+    path.write_bytes(whole)
+    report = await import_recordings([path])
+    assert (report.entries, report.problems) == (1, {})
+    assert await stored_lines(BACKGROUND) == whole.decode().splitlines()
+
+
+@pytest.mark.parametrize(
+    ("bad", "reason"),
+    [
+        (b'{"type": "user", "uuid": "torn', "no JSON"),
+        (b'{"type": "user", "number": NaN}', "NaN is no JSON"),
+        (b'["a list"]', "holds a list"),
+        (b'{"text": "\xff\xfe"}', "no UTF-8"),
+        (b'{"deep": ' + b"[" * 5000 + b"]" * 5000 + b"}", "nested deeper"),
+        (b"\x00\x00\x00\x00", "no JSON"),
+    ],
+)
+async def test_an_invalid_line_is_reported_and_skipped(tmp_path: Path, bad: bytes, reason: str) -> None:
+    path = copy_of(CLEARED, tmp_path)
+    lines = path.read_bytes().splitlines()
+    path.write_bytes(b"\n".join([*lines[:7], bad, b"", *lines[7:]]) + b"\n")
+    report = await import_recordings([path])
+    (problem,) = report.problems.values()
+    assert (problem.path, problem.line) == (path, 8)
+    assert reason in problem.reason
+    assert await stored_lines(CLEARED) == [line.decode() for line in lines]
+
+
+async def test_nul_and_lone_surrogates_in_tool_output_are_kept(tmp_path: Path) -> None:
+    path = copy_of(BACKGROUND, tmp_path)
+    output = "before\x00middle\ud800after\udfff\U0001f600"
+
+    def damage(entries: list[dict[str, Any]]) -> None:
+        for entry in entries:
+            for block in entry.get("message", {}).get("content", []) if isinstance(entry.get("message", {}).get("content"), list) else []:
+                if block["type"] == "tool_result":
+                    block["content"] = output
+                if block["type"] == "text":
+                    block["text"] = output
+            entry["cwd\x00"] = "\ud800"
+
+    changed(path, damage)
+    report = await import_recordings([path])
+    assert report.problems == {}
+    assert await stored_lines(BACKGROUND) == path.read_text().splitlines()
+    async with async_session() as db:
+        events = await crud.list_agent_logs(db, BACKGROUND, event_type="ToolResultBlock", limit=1000)
+        messages = await crud.load_messages_paginated(db, BACKGROUND)
+    assert {event.payload["content"] for event in events if event.sdk_session_id and event.agent_id == events[0].agent_id} == {output}
+    assert events[0].tool_output == "before\ufffdmiddle\ufffdafter\ufffd\U0001f600"
+    assert messages[1]["content"] == "before\ufffdmiddle\ufffdafter\ufffd\U0001f600"
+
+
+async def test_unknown_types_and_fields_are_kept(tmp_path: Path) -> None:
+    path = copy_of(CLEARED, tmp_path)
+    strange: list[Any] = [
+        {"type": "quantum-state", "uuid": "33333333-0000-4000-8000-000000000000", "spin": [1, 2, {"x": 1e300}]},
+        {"type": 7, "message": "text"},
+        {"no": "type", "timestamp": "yesterday", "uuid": 12},
+        {"type": "assistant", "message": {"id": "m1", "content": [{"type": "hologram", "data": "x"}, "text", None, 4]}},
+        {"type": "assistant", "message": None, "timestamp": "0001-01-01T00:00:00+14:00"},
+        {"type": "user", "message": {"content": {"not": "a list"}}, "uuid": "x" * 5000},
+        {"type": "assistant", "message": {"id": ["a"], "model": {"m": 1}, "usage": {"input_tokens": "many", "output_tokens": -1}}},
+        {"type": "assistant", "message": {"id": "m2", "model": "m" * 500, "usage": {"input_tokens": 2**70}, "content": []}},
+        {"type": "cost-state", "totalCostUSD": "free", "big": 10**400},
+        {"type": "custom-title", "customTitle": "\ud800 a title\nin two lines \x00"},
+    ]
+    with path.open("a") as file:
+        file.writelines(json.dumps(entry) + "\n" for entry in strange)
+    report = await import_recordings([path])
+    assert report.problems == {}
+    assert await stored_lines(CLEARED) == path.read_text().splitlines()
+    async with async_session() as db:
+        events = await crud.list_agent_logs(db, CLEARED)
+        session = await crud.get_session(db, CLEARED)
+    assert "hologramBlock" in {event.event_type for event in events}
+    assert session is not None
+    assert session.title == "\ufffd a title in two lines \ufffd"
+
+
+async def test_repeated_uuids_are_kept_and_say_nothing_new(tmp_path: Path) -> None:
+    path = copy_of(CLEARED, tmp_path)
+    path.write_bytes(path.read_bytes() * 3)
+    report = await import_recordings([path])
+    assert report.messages == 2
+    assert await stored_lines(CLEARED) == path.read_text().splitlines()
+    assert (await import_recordings([path])).entries == 0
+
+
+async def test_a_ten_megabyte_line_is_kept_whole(tmp_path: Path) -> None:
+    path = copy_of(BACKGROUND, tmp_path)
+    content = "wörd\x00 " * 1_500_000
+
+    def grow(entries: list[dict[str, Any]]) -> None:
+        result = next(entry for entry in entries if "toolUseResult" in entry)
+        result["message"]["content"][0]["content"] = content
+
+    changed(path, grow)
+    await import_recordings([path])
+    assert await stored_lines(BACKGROUND) == path.read_text().splitlines()
+    async with async_session() as db:
+        event = (await crud.list_agent_logs(db, BACKGROUND, event_type="ToolResultBlock"))[0]
+    assert event.payload["content"] == content
+    assert event.truncated
+    assert event.tool_output is not None
+    assert len(event.tool_output) == 16_384
+
+
+def many_entries(path: Path) -> Iterator[str]:
+    """Give as many lines as wanted, each round of the recording with ids of its own."""
+    entries = entries_of(path)
+    for number in range(MANY):
+        turn, place = divmod(number, len(entries))
+        entry = json.loads(json.dumps(entries[place]).replace("msg_fake_", f"msg_{turn}_").replace("toolu_fake_", f"toolu_{turn}_"))
+        if "uuid" in entry:
+            entry["uuid"] = str(UUID(int=number))
+        yield json.dumps(entry) + "\n"
+
+
+@pytest.mark.timeout(240)
+async def test_two_hundred_thousand_lines_import_whole_in_bounded_memory(tmp_path: Path) -> None:
+    path = copy_of(BACKGROUND, tmp_path)
+    source = path.with_suffix(".source")
+    path.rename(source)
+    with path.open("w") as file:
+        file.writelines(many_entries(source))
+    before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    report = await import_recordings([path])
+    grown = (resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before) / (1024 if sys.platform == "linux" else 1024**2)
+    assert report.problems == {}
+    assert report.entries == MANY + 27
+    with path.open() as file:
+        assert await stored_lines(BACKGROUND) == file.read().splitlines()
+    async with async_session() as db:
+        session = await crud.get_session(db, BACKGROUND)
+        assert session is not None
+        assert await count_of(db, Usage, BACKGROUND) == report.usage
+    assert session.total_cost == pytest.approx(report.usage * 0.00824 + (session.total_cost - report.usage * 0.00824), rel=1e-9)
+    assert grown < 200, f"the peak grew by {grown:.0f} MiB"

@@ -1,0 +1,160 @@
+"""Deleting a session: gone from every read at once, its rows in batches later."""
+
+from decimal import Decimal
+from uuid import uuid4
+
+import pytest
+from sqlalchemy import func, select
+from sqlmodel import col
+
+from session_db import crud
+from session_db.crud import erasing
+from session_db.crud.sdk_sessions import get_sdk_session, sdk_key
+from session_db.crud.usage import put_usage
+from session_db.database import UnitOfWork, async_session, get_async_session
+from session_db.errors import NotFound
+from session_db.models import (
+    METADATA,
+    Agent,
+    AgentUpdate,
+    MemoryFile,
+    MemoryFileCreate,
+    MemoryFileUpdate,
+    Session,
+    SessionNameUpdate,
+    SessionUpdate,
+    Transcript,
+    TranscriptEntry,
+)
+from session_db.models.table import now
+from tests.databases import Database
+from tests.factories import event, make_agent, make_event, make_session, message
+
+
+async def fill(db: UnitOfWork) -> tuple[Session, Agent, MemoryFile]:
+    """Make a session with a row in every table below it."""
+    session = await make_session(db, session_slug="auth")
+    agent = await make_agent(db, session, sdk_session_id=str(uuid4()))
+    await make_agent(db, session, parent_agent_id=agent.id)
+    for _ in range(5):
+        await make_event(db, session, agent_id=agent.id)
+    await crud.save_display_messages(db, session.id, [message() for _ in range(3)])
+    memory_file = await crud.create_memory_file(db, MemoryFileCreate(session_id=session.id, file_path="a", is_primary=True))
+    row = {"message_id": "msg_1", "agent_id": agent.id, "input_tokens": 1, "computed_cost": Decimal("0.5"), "occurred_at": now()}
+    await put_usage(db, session.id, [row], {})
+    transcript = Transcript(session_id=session.id, id=uuid4(), agent_id=agent.id, project_key="p", sdk_session_id="s")
+    db.add(transcript)
+    await db.flush()
+    db.add_all([TranscriptEntry(session_id=session.id, transcript_id=transcript.id, seq=seq, entry={}) for seq in range(4)])
+    await db.flush()
+    return session, agent, memory_file
+
+
+class TestDeleteSession:
+    async def test_it_is_gone_from_every_read(self, db: UnitOfWork) -> None:
+        session, agent, memory_file = await fill(db)
+        assert await crud.delete_session(db, session.id) is True
+        assert await crud.get_session(db, session.id) is None
+        assert await crud.get_session_by_slug(db, "auth") is None
+        assert await crud.list_sessions(db) == []
+        assert await crud.get_agent(db, agent.id) is None
+        assert await crud.get_agent(db, agent.id, session.id) is None
+        assert await crud.list_agents(db, session.id) == []
+        assert await crud.list_agent_logs(db, session.id) == []
+        assert await crud.load_messages_paginated(db, session.id) == []
+        assert await crud.get_message_count(db, session.id) == 0
+        assert await crud.get_session_memory_files(db, session.id) == []
+        assert await crud.get_primary_memory_file(db, session.id) is None
+        assert await crud.update_memory_file(db, memory_file.id or 0, MemoryFileUpdate(loaded=False)) is None
+        assert await crud.delete_memory_file(db, memory_file.id or 0) is False
+
+    async def test_nothing_can_be_added_or_changed(self, db: UnitOfWork) -> None:
+        session, agent, _ = await fill(db)
+        await crud.delete_session(db, session.id)
+        with pytest.raises(NotFound):
+            await crud.append_agent_logs(db, [event(session)])
+        with pytest.raises(NotFound):
+            await crud.save_display_messages(db, session.id, [message()])
+        with pytest.raises(NotFound):
+            await make_agent(db, session)
+        with pytest.raises(NotFound):
+            await crud.create_memory_file(db, MemoryFileCreate(session_id=session.id, file_path="b"))
+        assert await crud.update_session(db, session.id, SessionUpdate(title="x")) is None
+        assert await crud.update_session_name(db, session.id, SessionNameUpdate(name="x")) is None
+        assert await crud.update_session_activity(db, session.id) is None
+        assert await crud.update_agent(db, agent.id, AgentUpdate(status="failed")) is None
+        assert await crud.delete_session(db, session.id) is False
+
+    async def test_its_slug_is_free_again(self, db: UnitOfWork) -> None:
+        first = await make_session(db, session_slug="auth")
+        await crud.delete_session(db, first.id)
+        second = await make_session(db, session_slug="auth")
+        assert await crud.get_session_by_slug(db, "auth") is second
+
+    async def test_its_sdk_sessions_are_remembered_until_an_agent_has_one_again(self, db: UnitOfWork) -> None:
+        session, agent, _ = await fill(db)
+        key = sdk_key(agent.sdk_session_id or "")
+        await crud.delete_session(db, session.id)
+        tombstone = await get_sdk_session(db, key)
+        assert tombstone is not None
+        assert (tombstone.session_id, tombstone.agent_id) == (None, None)
+        assert tombstone.deleted_at is not None
+        alive = await make_agent(db, sdk_session_id=agent.sdk_session_id)
+        binding = await get_sdk_session(db, key)
+        assert binding is not None
+        assert (binding.session_id, binding.agent_id, binding.deleted_at) == (alive.session_id, alive.id, None)
+
+    async def test_an_unknown_session_was_not_there(self, db: UnitOfWork) -> None:
+        assert await crud.delete_session(db, uuid4()) is False
+
+
+class TestEraseDeletedSessions:
+    async def test_it_goes_on_where_a_killed_one_stopped(self, fresh_database: Database, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setattr(erasing, "BATCH", 2)
+        async with get_async_session() as db:
+            session, _, _ = await fill(db)
+            kept, _, _ = await fill_other(db)
+            await crud.delete_session(db, session.id)
+        async with async_session() as db:
+            assert await crud.erase_deleted_sessions(db) == 2
+            await db.commit()
+            assert await crud.erase_deleted_sessions(db) == 2
+            # Killed before its commit.
+            await db.rollback()
+        batches = []
+        async with async_session() as db:
+            while gone := await crud.erase_deleted_sessions(db):
+                batches.append(gone)
+                await db.commit()
+        # The rest of 5 events, 3 messages and 4 entries two by two; then the small tables and the session itself.
+        assert batches[:6] == [2, 1, 2, 1, 2, 2]
+        async with get_async_session() as db:
+            assert await rows_below(db, session) == 0
+            assert await rows_below(db, kept) == ROWS_OF_A_FILLED_SESSION
+            assert await crud.get_session(db, kept.id) is not None
+
+    async def test_it_leaves_other_deleted_sessions_alone_when_one_is_named(self, db: UnitOfWork) -> None:
+        one, two = await make_session(db), await make_session(db)
+        for session in (one, two):
+            await crud.delete_session(db, session.id)
+        assert await crud.erase_deleted_sessions(db, two.id) == 1
+        assert await crud.erase_deleted_sessions(db, two.id) == 0
+        assert await crud.erase_deleted_sessions(db) == 1
+
+
+# The session, 2 agents, 5 events, 3 messages, a memory file, a usage row, and a transcript with 4 entries.
+ROWS_OF_A_FILLED_SESSION = 18
+
+
+async def fill_other(db: UnitOfWork) -> tuple[Session, Agent, MemoryFile]:
+    await crud.update_session(db, (await crud.list_sessions(db))[0].id, SessionUpdate(session_slug="other"))
+    return await fill(db)
+
+
+async def rows_below(db: UnitOfWork, session: Session) -> int:
+    """Count the session and the rows of every table that has its id, minutes aside."""
+    rows = await db.scalar(select(func.count()).where(col(Session.id) == session.id)) or 0
+    for table in METADATA.sorted_tables:
+        if "session_id" in table.c and table.name not in ("activity_minutes", "sdk_sessions"):
+            rows += await db.scalar(select(func.count()).select_from(table).where(table.c.session_id == session.id)) or 0
+    return rows
