@@ -18,19 +18,19 @@ async def make_session(db: AsyncSession, **values: Any) -> Session:
         defaults: dict[str, Any] = {"title": "Implement Authentication", "working_dir": "/work/project"}
     else:
         defaults = {"agent_name": "strudel", "model_name": "grok-4-fast"}
-    return await crud.create_session(db, SessionCreate(**(defaults | values)))
+    return await crud.create_session(db, SessionCreate.model_validate(defaults | values))
 
 
 async def make_agent(db: AsyncSession, session: Session | UUID | None = None, **values: Any) -> Agent:
     """Create an agent, in a session of its own where none is given."""
     session_id = session if isinstance(session, UUID) else (session or await make_session(db)).id
-    return await crud.create_agent(db, AgentCreate(**({"session_id": session_id, "agent_type": "build"} | values)))
+    return await crud.create_agent(db, AgentCreate.model_validate({"session_id": session_id, "agent_type": "build"} | values))
 
 
 def event(session: Session | UUID, **values: Any) -> AgentLogCreate:
     """Return an event to append."""
     session_id = session if isinstance(session, UUID) else session.id
-    return AgentLogCreate(**({"session_id": session_id, "event_category": "hook", "event_type": "PreToolUse"} | values))
+    return AgentLogCreate.model_validate({"session_id": session_id, "event_category": "hook", "event_type": "PreToolUse"} | values)
 
 
 async def make_event(db: AsyncSession, session: Session | UUID | None = None, **values: Any) -> AgentLog:

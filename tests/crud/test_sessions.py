@@ -241,7 +241,7 @@ class TestUpdateSession:
     async def test_a_refused_change_leaves_the_session_as_it_was(self, db: UnitOfWork, change: dict[str, object], complaint: str) -> None:
         session = await make_session(db, session_slug="auth", title="Title")
         with pytest.raises(InvalidInput, match=complaint):
-            await crud.update_session(db, session.id, SessionUpdate(**{"title": "New"} | change))
+            await crud.update_session(db, session.id, SessionUpdate.model_validate({"title": "New"} | change))
         await db.commit()
         assert (session.title, session.status, session.working_dir) == ("Title", "created", "/work/project")
 
@@ -270,7 +270,7 @@ class TestUpdateSession:
 
     def test_unknown_fields_are_refused(self) -> None:
         with pytest.raises(ValidationError, match="titel"):
-            SessionUpdate(**{"titel": "typo"})
+            SessionUpdate.model_validate({"titel": "typo"})
 
 
 class TestUpdateSessionStatus:

@@ -25,7 +25,7 @@ from session_db.crud.transcripts import find_transcripts
 from session_db.database import UnitOfWork, get_async_session, in_transaction
 from session_db.models.text import readable
 
-BATCH_LINES = 500
+BATCH_LINES = 1000
 BATCH_BYTES = 4 * 1024 * 1024
 CHUNK_BYTES = 1024 * 1024
 

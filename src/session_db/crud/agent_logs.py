@@ -6,15 +6,14 @@ from datetime import datetime
 from typing import Any, Literal, NamedTuple
 from uuid import UUID
 
-from sqlalchemy import Uuid, any_, func, insert, literal, select, tuple_
-from sqlalchemy.dialects.postgresql import ARRAY
+from sqlalchemy import Uuid, func, insert, literal, select, tuple_
 from sqlalchemy.dialects.postgresql import insert as postgresql_insert
 from sqlalchemy.ext.asyncio import AsyncSession
 from sqlmodel import col
 
 from session_db.crud.locking import lock_sessions
 from session_db.crud.paging import Page, checked_limit, decode_cursor, page_of
-from session_db.crud.rows import all_of, move, one_or_none
+from session_db.crud.rows import all_of, move, one_of, one_or_none
 from session_db.database.violations import translated
 from session_db.errors import InvalidInput
 from session_db.ids import new_id
@@ -83,8 +82,7 @@ async def _place(
     db: AsyncSession, session: Session, events: list[tuple[UUID, AgentLogCreate]], places: dict[tuple[UUID, UUID], AppendedEvent]
 ) -> list[dict[str, Any]]:
     """Note where each event stands, and return the rows of those that the session has not got."""
-    # An array is one parameter, however many there are.
-    ids = any_(literal(list({event_id for event_id, _ in events}), ARRAY(Uuid())))
+    ids = one_of((event_id for event_id, _ in events), Uuid)
     query = select(col(AgentLog.id), col(AgentLog.event_index)).where(col(AgentLog.session_id) == session.id, col(AgentLog.id) == ids)
     for event_id, event_index in await db.execute(query):
         places[session.id, event_id] = AppendedEvent(event_id, event_index, is_new=False)
@@ -224,6 +222,8 @@ async def get_tool_calls(db: AsyncSession, session_id: UUID, tool_use_ids: Colle
     if not tool_use_ids:
         return {}
     query = select(col(AgentLog.tool_use_id), col(AgentLog.tool_name), col(AgentLog.timestamp)).where(
-        col(AgentLog.session_id) == session_id, col(AgentLog.tool_use_id).in_(set(tool_use_ids)), col(AgentLog.event_type) == "ToolUseBlock"
+        col(AgentLog.session_id) == session_id,
+        col(AgentLog.tool_use_id) == one_of(tool_use_ids),
+        col(AgentLog.event_type) == "ToolUseBlock",
     )
     return {str(tool_use_id): (tool_name, moment) for tool_use_id, tool_name, moment in await db.execute(query)}

@@ -37,8 +37,8 @@ async def create_agent(db: AsyncSession, agent_data: AgentCreate) -> Agent:
     agent = Agent(**values, id=agent_data.id or new_id(), metadata_=dict(agent_data.metadata_))
     async with translated(db):
         await add(db, agent, session_id=agent.session_id, agent_id=agent.id)
-        await move_totals(db, agent.session_id, agent.id, {"cost": agent_data.cost})
         await sdk_sessions.bind_agent(db, agent)
+        await move_totals(db, agent.session_id, agent.id, {"cost": agent_data.cost})
     return agent
 
 
@@ -89,10 +89,10 @@ async def update_agent(db: AsyncSession, agent_id: UUID, agent_update: AgentUpda
             setattr(agent, name, {} if name == "metadata_" and value is None else value)
         agent.updated_at = now()
         await db.flush()
-        if totals:
-            await _set_totals(db, agent, totals)
         if changes.get("sdk_session_id") is not None:
             await sdk_sessions.bind_agent(db, agent)
+        if totals:
+            await _set_totals(db, agent, totals)
     return agent
 
 

@@ -5,15 +5,14 @@ from datetime import datetime
 from typing import Any, NamedTuple
 from uuid import UUID
 
-from sqlalchemy import Text, any_, func, insert, literal, select
-from sqlalchemy.dialects.postgresql import ARRAY
+from sqlalchemy import func, insert, select
 from sqlalchemy.ext.asyncio import AsyncSession
 from sqlmodel import col
 
 from session_db.crud.agent_logs import later_activity
 from session_db.crud.locking import lock_session
 from session_db.crud.paging import checked_limit
-from session_db.crud.rows import move, one_or_none
+from session_db.crud.rows import move, one_of, one_or_none
 from session_db.database.violations import translated
 from session_db.models import Message, Session
 from session_db.models.display import checked_message
@@ -65,7 +64,7 @@ async def save_display_messages(
 async def _indexes(db: AsyncSession, session_id: UUID, client_ids: set[str]) -> dict[str, int]:
     """Return where those of these messages stand that the session has."""
     # An array is one parameter, however many there are.
-    wanted = any_(literal(list(client_ids), ARRAY(Text)))
+    wanted = one_of(client_ids)
     query = select(col(Message.client_id), col(Message.message_index))
     found = await db.execute(query.where(col(Message.session_id) == session_id, col(Message.client_id) == wanted))
     return {str(client_id): index for client_id, index in found}

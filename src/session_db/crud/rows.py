@@ -1,8 +1,10 @@
 """Rows as the database has them: added, read anew, and moved by expressions."""
 
+from collections.abc import Iterable
 from typing import Any
 
-from sqlalchemy import inspect, update
+from sqlalchemy import Text, any_, inspect, literal, update
+from sqlalchemy.dialects.postgresql import ARRAY
 from sqlalchemy.ext.asyncio import AsyncSession
 from sqlalchemy.orm.attributes import set_committed_value
 
@@ -43,3 +45,8 @@ async def move(db: AsyncSession, table: type[Any], key: tuple[Any, ...], **value
     if row is not None:
         for name, value in zip(values, moved, strict=True):
             set_committed_value(row, name, value)
+
+
+def one_of(values: Iterable[Any], kind: Any = Text) -> Any:
+    """Return what a column equals where it is one of these values; they are one parameter, however many there are."""
+    return any_(literal(list(dict.fromkeys(values)), ARRAY(kind)))

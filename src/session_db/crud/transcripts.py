@@ -9,6 +9,7 @@ from sqlalchemy import Text, cast, func, insert, select, update
 from sqlalchemy.ext.asyncio import AsyncSession
 from sqlmodel import col
 
+from session_db.crud.rows import one_of
 from session_db.ids import derived_id
 from session_db.models import Session, Transcript, TranscriptEntry
 from session_db.models.table import JSONText
@@ -78,7 +79,7 @@ async def known_uuids(db: AsyncSession, transcript: Transcript, uuids: Collectio
     query = select(col(TranscriptEntry.uuid)).where(
         col(TranscriptEntry.session_id) == transcript.session_id,
         col(TranscriptEntry.transcript_id) == transcript.id,
-        col(TranscriptEntry.uuid).in_(set(uuids)),
+        col(TranscriptEntry.uuid) == one_of(uuids),
     )
     return {uuid for uuid in (await db.execute(query)).scalars().all() if uuid is not None}
 

@@ -13,6 +13,7 @@ from sqlmodel import col
 
 from session_db.crud.agent_logs import count_minutes
 from session_db.crud.agents import move_totals
+from session_db.crud.rows import one_of
 from session_db.models import Usage
 
 TOKENS = ("input_tokens", "output_tokens", "cache_read_tokens", "cache_write_5m_tokens", "cache_write_1h_tokens", "web_search_requests")
@@ -23,7 +24,7 @@ _COSTS = tuple(type_coerce(getattr(Usage, name), Numeric(20, 10)).label(name) fo
 async def get_usage(db: AsyncSession, session_id: UUID, message_ids: Iterable[str]) -> dict[str, Mapping[str, Any]]:
     """Return the usage rows of these API messages, by message id; costs are ``Decimal``."""
     columns = [getattr(Usage, name) for name in ("message_id", "agent_id", "model", "occurred_at", *TOKENS)]
-    query = select(*columns, *_COSTS).where(col(Usage.session_id) == session_id, col(Usage.message_id).in_(set(message_ids)))
+    query = select(*columns, *_COSTS).where(col(Usage.session_id) == session_id, col(Usage.message_id) == one_of(message_ids))
     return {row["message_id"]: {**row} for row in (await db.execute(query)).mappings()}
 
 

@@ -7,7 +7,7 @@ from datetime import datetime
 from typing import Any, ClassVar, Literal, Self
 from uuid import UUID
 
-from pydantic import computed_field, model_validator
+from pydantic import SerializerFunctionWrapHandler, computed_field, model_serializer, model_validator
 from sqlalchemy import CheckConstraint, Index, UniqueConstraint
 from sqlalchemy.orm import Synonym, synonym
 from sqlmodel import Field
@@ -157,6 +157,12 @@ class Session(SessionBase, KeepsMetadata, table=True):
         if "session_id" in values:
             values["id"] = values.pop("session_id")
         super().__init__(**values)
+
+    @model_serializer(mode="wrap")
+    def _with_both_ids(self, serialize: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        """Serialize the row under both names of its id; the second one is no field."""
+        fields: dict[str, Any] = serialize(self)
+        return {"session_id": self.id} | fields
 
     @property
     def session_name(self) -> str | None:

@@ -7,7 +7,7 @@ from datetime import UTC, datetime
 from typing import Annotated, Any, ClassVar
 
 from pydantic import AfterValidator, model_validator
-from sqlalchemy import BigInteger, Dialect, MetaData, Numeric, TypeDecorator, text
+from sqlalchemy import BigInteger, Dialect, MetaData, Numeric, Table, TypeDecorator, text
 from sqlalchemy import Text as SQLText
 from sqlalchemy.dialects.postgresql import JSON as POSTGRESQL_JSON
 from sqlalchemy.dialects.postgresql import JSONB, TIMESTAMP
@@ -33,6 +33,12 @@ class Model(SQLModel):
     """Base of all models; tables of ours stand in a metadata of their own."""
 
     metadata: ClassVar[MetaData] = MetaData(naming_convention=NAMING_CONVENTION)
+
+    def __setattr__(self, name: str, value: Any) -> None:
+        # SQLModel puts the plain dict back over the one that SQLAlchemy tracks, and a change in place would be lost.
+        if name == "metadata_" and type(value) is dict and isinstance(getattr(type(self), "__table__", None), Table):
+            value = MutableDict(value)
+        super().__setattr__(name, value)
 
 
 def as_utc(moment: datetime) -> datetime:

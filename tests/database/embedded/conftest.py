@@ -114,18 +114,15 @@ class Home:
                     found[int(process.name)] = command
         return found
 
-    def pid_of(self, part: str) -> int:
-        """Return the one process whose command line has the part."""
-        (pid,) = [pid for pid, command in self.processes().items() if part in command]
+    @property
+    def supervisor(self) -> int:
+        (pid,) = [pid for pid, command in self.processes().items() if "supervisor.py" in command]
         return pid
 
     @property
-    def supervisor(self) -> int:
-        return self.pid_of("supervisor.py")
-
-    @property
     def postmaster(self) -> int:
-        return self.pid_of("--cluster_name=")
+        # A session has the same command line until it has given itself a title.
+        return int((self.path / "data" / "postmaster.pid").read_text().split()[0])
 
     def starts(self) -> int:
         return (self.path / "server.log").read_text().count("LOG:  starting PostgreSQL")
