@@ -11,7 +11,7 @@ from typing import Any
 
 from dotenv import dotenv_values
 from platformdirs import user_data_path
-from pydantic import AliasChoices, Field, SecretStr, ValidationError
+from pydantic import AliasChoices, Field, PrivateAttr, SecretStr, ValidationError
 from pydantic_settings import BaseSettings, DotEnvSettingsSource, PydanticBaseSettingsSource, SettingsConfigDict
 
 from session_db.errors import InvalidInput
@@ -72,6 +72,8 @@ class Settings(BaseSettings):
     )
     echo: bool = Field(default=False, validation_alias=AliasChoices("SESSION_DB_ECHO", "DB_ECHO"), description="Log every SQL statement.")
 
+    _files: tuple[Path, ...] = PrivateAttr(())
+
     @classmethod
     def settings_customise_sources(
         cls,
@@ -98,16 +100,18 @@ def load_settings(*, env_file: Path | None = None, working_directory: bool = Fal
     """
     files = _env_files(env_file, working_directory=working_directory)
     try:
-        return Settings(_env_file=files)
+        settings = Settings(_env_file=files)
     except ValidationError as error:
         problems = "; ".join(f"{_setting_name(e['loc'])}: {e['msg']}" for e in error.errors(include_input=False, include_url=False))
         raise InvalidInput(f"settings: {problems}. Correct it in the environment or in {_listed(files)}.") from None
+    settings._files = tuple(files)  # noqa: SLF001  origins() asks for them
+    return settings
 
 
-def origins(settings: Settings, *, env_file: Path | None = None, working_directory: bool = False) -> dict[str, str]:
+def origins(settings: Settings) -> dict[str, str]:
     """Say for each setting where its value came from: ``environment NAME``, ``PATH NAME`` or ``default``."""
-    files = _env_files(env_file, working_directory=working_directory)
-    sources = [("environment", dict(os.environ)), *((str(path), dotenv_values(path)) for path in reversed(files) if path.is_file())]
+    files = [path for path in reversed(settings._files) if path.is_file()]  # noqa: SLF001  see load_settings
+    sources = [("environment", dict(os.environ)), *((str(path), dotenv_values(path)) for path in files)]
     return {field: _origin(field, sources) for field in type(settings).model_fields}
 
 

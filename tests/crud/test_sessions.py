@@ -25,7 +25,12 @@ class TestCreateSession:
     async def test_a_chat_keeps_its_name_in_metadata(self, db: UnitOfWork) -> None:
         data = SessionCreate(agent_name="strudel", model_name="grok-4-fast", session_name="Test Session", metadata={"bpm": 120})
         session = await crud.create_session(db, data)
-        assert (session.session_type, session.status, session.agent_name, session.model_name) == ("chat", "active", "strudel", "grok-4-fast")
+        assert (session.session_type, session.status, session.agent_name, session.model_name) == (
+            "chat",
+            "active",
+            "strudel",
+            "grok-4-fast",
+        )
         assert session.metadata_ == {"bpm": 120, "name": "Test Session", "created_by_user": True}
         assert session.started_at is None
 
@@ -135,9 +140,15 @@ class TestSessionRead:
 
     @pytest.mark.parametrize(
         ("values", "unattributed"),
-        [({"reported_cost": 1.5, "total_cost": 1.2}, 0.3), ({"reported_cost": None}, None), ({"reported_cost": 1, "forked_from": uuid4()}, None)],
+        [
+            ({"reported_cost": 1.5, "total_cost": 1.2}, 0.3),
+            ({"reported_cost": None}, None),
+            ({"reported_cost": 1, "forked_from": uuid4()}, None),
+        ],
     )
-    async def test_it_tells_the_cost_that_no_agent_made(self, db: UnitOfWork, values: dict[str, object], unattributed: float | None) -> None:
+    async def test_it_tells_the_cost_that_no_agent_made(
+        self, db: UnitOfWork, values: dict[str, object], unattributed: float | None
+    ) -> None:
         session = await make_session(db)
         for name, value in values.items():
             setattr(session, name, value)

@@ -18,14 +18,6 @@ if TYPE_CHECKING:
     from session_db.database.embedded import EmbeddedServer
 
 
-_UNREACHABLE = (
-    asyncpg.CannotConnectNowError,
-    asyncpg.InvalidAuthorizationSpecificationError,
-    asyncpg.InvalidCatalogNameError,
-    asyncpg.TooManyConnectionsError,
-)
-
-
 class _Engines:
     by_loop: ClassVar[WeakKeyDictionary[asyncio.AbstractEventLoop, AsyncEngine]] = WeakKeyDictionary()
     unbound: AsyncEngine | None = None
@@ -94,14 +86,21 @@ async def _connect(settings: Settings, *, command_timeout: float | None) -> Any:
         "statement_cache_size": settings.statement_cache_size,
         "server_settings": server_settings,
     }
-    if settings.url is not None:
-        arguments["dsn"] = asyncpg_url(settings.url.get_secret_value())
-    else:
-        server = embedded_server(settings.home)
-        # Asked before every connection: after a crash of the server the pool heals by itself.
-        await asyncio.to_thread(server.acquire)
-        arguments |= server.connect_arguments
     try:
-        return await asyncpg.connect(**arguments)
-    except (OSError, *_UNREACHABLE) as error:
+        if settings.url is None:
+            return await _connect_embedded(settings.home, arguments)
+        return await asyncpg.connect(asyncpg_url(settings.url.get_secret_value()), **arguments)
+    except (OSError, asyncpg.PostgresError, asyncpg.InterfaceError) as error:
         raise Unavailable(f"the database cannot be reached: {error}. Is it running, and is SESSION_DB_URL right?") from error
+
+
+async def _connect_embedded(home: Path, arguments: dict[str, Any]) -> Any:
+    """Connect to the embedded server, which is asked for before every connection: after a crash the pool heals by itself."""
+    server = embedded_server(home)
+    await asyncio.to_thread(server.acquire)
+    try:
+        return await asyncpg.connect(**arguments, **server.connect_arguments)
+    except (OSError, asyncpg.PostgresError, asyncpg.InterfaceError, asyncpg.InternalClientError):
+        # It was killed after it said that it runs; it is started anew.
+        await asyncio.to_thread(server.acquire)
+        return await asyncpg.connect(**arguments, **server.connect_arguments)

@@ -38,6 +38,12 @@ class UnitOfWork(AsyncSession):
         event.listen(self.sync_session, "after_commit", _forget)
         event.listen(self.sync_session, "after_rollback", _forget)
 
+    async def __aexit__(self, type_: Any, value: Any, traceback: Any) -> None:
+        if type_ is not None:
+            # Nobody expects a commit here: no warning.
+            await self.rollback()
+        await super().__aexit__(type_, value, traceback)
+
     async def close(self) -> None:
         """Close the session; rows that were written and not committed are thrown away, with a warning."""
         lost = self.sync_session.info.get("written", False)

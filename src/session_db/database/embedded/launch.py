@@ -21,10 +21,10 @@ LOG_BYTES = 1_000_000
 START_SECONDS = 120.0
 
 
-def launch(home: Path, start_lock: int, *, idle_seconds: float, settings: Mapping[str, str]) -> bool:
+def launch(home: Path, start_lock: int, *, idle_seconds: float, settings: Mapping[str, str]) -> None:
     """Start the server and wait until it is ready. The caller holds the start lock, which the supervisor inherits.
 
-    Returns False where the supervisor was killed before it could tell.
+    Returns silently where the supervisor was killed before it could tell: look whether the server is ready.
     """
     _put_long_log_aside(home / "server.log")
     with _plan(home, start_lock, idle_seconds=idle_seconds, settings=settings) as plan:
@@ -33,7 +33,6 @@ def launch(home: Path, start_lock: int, *, idle_seconds: float, settings: Mappin
         raise EmbeddedServerError(answer.removeprefix("error\n"), home=str(home))
     if answer not in {"", "ok"}:
         raise EmbeddedServerError(f"{sys.executable} could not run {SUPERVISOR}:\n{answer[-2000:]}", home=str(home))
-    return answer == "ok"
 
 
 @contextlib.contextmanager

@@ -1,0 +1,80 @@
+"""``session-db init``, ``doctor`` and ``reset``."""
+
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from session_db.cli.running import EXIT_CODES, exit_code
+from session_db.errors import SessionDBError
+from tests.capture.recorded import CLEARED, recording
+from tests.cli.conftest import CommandLine
+from tests.databases import Database
+
+OnDatabase = Callable[[Database], CommandLine]
+
+
+def families(error: type[SessionDBError]) -> list[type[SessionDBError]]:
+    return [error, *(below for child in error.__subclasses__() for below in families(child))]
+
+
+class TestInit:
+    def test_it_makes_the_tables_and_may_run_again(self, empty_database: Database, on_database: OnDatabase) -> None:
+        cli = on_database(empty_database)
+        assert cli.json("init") == cli.json("init")
+        assert cli.json("sessions", "list") == {"items": [], "next_cursor": None}
+
+    def test_a_servers_database_without_tables_is_named_with_the_remedy(self, empty_database: Database, on_database: OnDatabase) -> None:
+        assert "session-db init" in on_database(empty_database)("sessions", "list", exit_code=5).stderr
+
+
+class TestReset:
+    def test_it_asks_first(self, cli: CommandLine) -> None:
+        cli("import", str(recording(CLEARED)))
+        assert "--yes" in cli("reset", exit_code=2).stdout
+        assert len(cli.json("sessions", "list")["items"]) == 1
+
+    def test_it_deletes_everything(self, cli: CommandLine) -> None:
+        cli("import", str(recording(CLEARED)))
+        cli("reset", "--yes")
+        assert cli.json("sessions", "list")["items"] == []
+
+
+class TestDoctor:
+    def test_all_is_well(self, cli: CommandLine) -> None:
+        report = cli.json("doctor")
+        assert {check["name"]: check["state"] for check in report["checks"]}["migrations"] == "ok"
+        assert report["settings"]["url"]["from"] == "environment SESSION_DB_URL"
+        assert "PostgreSQL" in cli("doctor").stdout
+
+    def test_missing_tables_are_found(self, empty_database: Database, on_database: OnDatabase) -> None:
+        (check,) = [check for check in on_database(empty_database).json("doctor")["checks"] if check["name"] == "migrations"]
+        assert (check["state"], check["remedy"]) == ("warning", "Run session-db init.")
+
+    def test_an_unreachable_server_is_a_failure_without_its_password(self, cli: CommandLine, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setenv("SESSION_DB_URL", "postgresql://somebody:geheim@127.0.0.1:1/nothing")
+        result = cli("doctor", exit_code=1)
+        assert "cannot be reached" in result.stdout
+        assert "geheim" not in result.output
+
+
+class TestSettings:
+    def test_the_working_directorys_env_file_is_not_read(self, cli: CommandLine, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+        (tmp_path / ".env").write_text("SESSION_DB_POOL_SIZE=3\n")
+        monkeypatch.chdir(tmp_path)
+        assert cli.json("doctor")["settings"]["pool_size"] == {"value": 10, "from": "default"}
+
+    def test_a_named_env_file_is_read(self, cli: CommandLine, tmp_path: Path) -> None:
+        path = tmp_path / "settings"
+        path.write_text("SESSION_DB_POOL_SIZE=3\n")
+        assert cli.json("--env-file", str(path), "doctor")["settings"]["pool_size"] == {"value": 3, "from": f"{path} SESSION_DB_POOL_SIZE"}
+
+    def test_a_wrong_value_is_an_error_that_names_the_setting(self, cli: CommandLine, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setenv("SESSION_DB_POOL_SIZE", "many")
+        assert "SESSION_DB_POOL_SIZE" in cli("sessions", "list", exit_code=2).stderr
+
+
+def test_every_error_has_an_exit_code() -> None:
+    for error in families(SessionDBError):
+        assert exit_code(error("what happened")) in EXIT_CODES.values()
+        assert error is SessionDBError or exit_code(error("what happened")) > 1, error

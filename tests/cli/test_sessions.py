@@ -1,0 +1,126 @@
+"""``session-db sessions``, ``import`` and ``demo``."""
+
+from pathlib import Path
+
+import pytest
+
+from tests.capture.recorded import BACKGROUND, CLEARED, COMPACTED, TRANSCRIPTS, copy_of, recording
+from tests.cli.conftest import CommandLine
+
+
+class TestDemo:
+    def test_it_shows_two_agents_a_timeline_and_a_cost(self, cli: CommandLine) -> None:
+        output = cli("demo").stdout
+        assert "general-purpose" in output
+        assert "Timeline" in output
+        assert "$0.0758" in output
+        assert "✗  Bash" in output
+        assert max(map(len, output.splitlines())) <= 80
+
+    def test_a_second_run_shows_the_same(self, cli: CommandLine) -> None:
+        assert cli.json("demo") == cli.json("demo")
+
+    def test_it_comes_back_after_it_was_deleted(self, cli: CommandLine) -> None:
+        cli("demo")
+        cli("sessions", "delete", str(BACKGROUND), "--yes")
+        assert cli.json("demo")["session"]["session_id"] == str(BACKGROUND)
+
+
+class TestImport:
+    def test_it_says_what_it_did(self, cli: CommandLine) -> None:
+        report = cli.json("import", str(TRANSCRIPTS))
+        assert report["sessions_new"] == 7
+        assert report["problems"] == []
+        assert len(report["session_ids"]) == 7
+        again = cli("import", str(TRANSCRIPTS)).stdout
+        assert "7 unchanged" in again
+
+    def test_a_line_that_cannot_be_read_is_named_with_its_place(self, cli: CommandLine, tmp_path: Path) -> None:
+        path = copy_of(CLEARED, tmp_path)
+        path.write_bytes(b"{torn\n" + path.read_bytes())
+        result = cli("import", str(path))
+        assert f"{path}:1: the line is no JSON" in result.stderr
+        (problem,) = cli.json("import", str(copy_of(COMPACTED, tmp_path)), str(path))["problems"] or [None]
+        assert problem is None, "a second run reads nothing again"
+
+    def test_a_path_that_does_not_exist_is_an_error(self, cli: CommandLine, tmp_path: Path) -> None:
+        result = cli("import", str(tmp_path / "nowhere"), exit_code=3)
+        assert "nowhere" in result.stderr
+
+
+class TestList:
+    def test_pages_follow_one_another(self, cli: CommandLine) -> None:
+        cli("import", str(TRANSCRIPTS))
+        first = cli.json("sessions", "list", "--limit", "4")
+        second = cli.json("sessions", "list", "--limit", "4", "--cursor", first["next_cursor"])
+        ids = [session["session_id"] for session in first["items"] + second["items"]]
+        assert len(set(ids)) == 7
+        assert second["next_cursor"] is None
+        assert "--cursor" in cli("sessions", "list", "--limit", "4").stdout
+
+    def test_filters_are_applied(self, cli: CommandLine) -> None:
+        cli("import", str(TRANSCRIPTS))
+        assert len(cli.json("sessions", "list", "--project", "demo", "--type", "chat")["items"]) == 7
+        assert cli.json("sessions", "list", "--status", "terminated")["items"] == []
+        assert cli.json("sessions", "list", "--dir", "/elsewhere")["items"] == []
+
+    def test_an_empty_list_says_what_to_do_next(self, cli: CommandLine) -> None:
+        assert "session-db import" in cli("sessions", "list").stdout
+
+    def test_lines_fit_eighty_columns(self, cli: CommandLine) -> None:
+        cli("import", str(TRANSCRIPTS))
+        assert max(map(len, cli("sessions", "list").stdout.splitlines())) <= 80
+
+
+class TestShow:
+    def test_json_is_one_object_with_the_agreed_names(self, cli: CommandLine) -> None:
+        cli("import", str(recording(BACKGROUND)))
+        shown = cli.json("sessions", "show", str(BACKGROUND))
+        assert list(shown) == ["session", "agents", "messages", "events"]
+        tokens = ("input_tokens", "output_tokens", "cache_read_tokens", "cache_write_tokens")
+        for name in tokens:
+            assert shown["session"][f"total_{name}"] == sum(agent[name] for agent in shown["agents"])
+        assert len(shown["events"]) == 23
+        assert [event["timestamp"] for event in shown["events"]] == sorted(event["timestamp"] for event in shown["events"])
+        assert shown["messages"][-1]["message_index"] == 6
+
+    def test_reported_and_unattributed_costs_are_shown(self, cli: CommandLine) -> None:
+        cli("import", str(recording(COMPACTED)))
+        assert "unattributed $0.0082" in cli("sessions", "show", str(COMPACTED)).stdout
+
+    def test_an_unknown_key_is_an_error(self, cli: CommandLine) -> None:
+        assert "no session 'nope'" in cli("sessions", "show", "nope", exit_code=3).stderr
+        assert cli.json("sessions", "show", "nope", exit_code=3)["error"]["code"] == "not_found"
+
+    def test_control_characters_do_not_reach_the_terminal(self, cli: CommandLine, tmp_path: Path) -> None:
+        path = copy_of(CLEARED, tmp_path)
+        path.write_text(path.read_text().replace("[[Q]] after", "\\u001b[2J[bold]x\\u0007"))
+        cli("import", str(path))
+        output = cli("sessions", "show", str(CLEARED)).stdout
+        assert "\x1b[2J" not in output
+        assert "\x07" not in output
+        assert "[bold]x" in output
+
+
+class TestDelete:
+    def test_it_asks_first(self, cli: CommandLine) -> None:
+        cli("import", str(recording(CLEARED)))
+        assert "--yes" in cli("sessions", "delete", str(CLEARED), exit_code=2).stdout
+        assert cli.json("sessions", "show", str(CLEARED))
+
+    def test_a_deleted_session_is_gone_and_stays_gone(self, cli: CommandLine) -> None:
+        cli("import", str(recording(CLEARED)))
+        assert cli.json("sessions", "delete", str(CLEARED), "--yes")["rows"] > 30
+        cli("sessions", "show", str(CLEARED), exit_code=3)
+        assert cli.json("import", str(recording(CLEARED)))["sessions_deleted"] == 1
+        assert cli.json("import", str(recording(CLEARED)), "--restore-deleted")["sessions_new"] == 1
+
+
+@pytest.mark.parametrize(
+    "command",
+    [[], ["init"], ["doctor"], ["reset"], ["import"], ["demo"], ["sessions", "list"], ["sessions", "show"], ["sessions", "delete"]],
+)
+def test_every_command_has_help(cli: CommandLine, command: list[str]) -> None:
+    output = cli(*command, "--help").stdout
+    assert "Usage" in output
+    assert command in ([], ["sessions"]) or "--json" in output
