@@ -298,6 +298,32 @@ class TestBinding:
         assert (session.status, session.title) == ("created", None)
         assert session.total_cost == pytest.approx(0.07584, abs=1e-6)
 
+    async def test_an_imported_session_is_adopted_and_its_file_goes_on_there(self, tmp_path: Path) -> None:
+        path = copy_of(BACKGROUND, tmp_path)
+        whole = path.read_bytes()
+        path.write_bytes(b"".join(whole.splitlines(keepends=True)[:60]))
+        await import_recordings([path])
+        async with get_async_session() as db:
+            workflow = await crud.create_session(db, SessionCreate(session_slug="2026-01-15_auth-feature", working_dir="/work/project"))
+            agent = await crud.create_agent(db, AgentCreate(session_id=workflow.id, agent_type="build", sdk_session_id=str(BACKGROUND)))
+        path.write_bytes(whole)
+        report = await import_recordings([path])
+        assert (report.session_ids, report.sessions_updated) == ([workflow.id], 1)
+        assert await stored_lines(workflow.id) == whole.decode().splitlines()
+        assert (await import_recordings([path])).entries == 0
+        async with async_session() as db:
+            assert await crud.get_session(db, BACKGROUND) is None
+            agents = await crud.list_agents(db, workflow.id)
+            events = await crud.list_agent_logs(db, workflow.id, limit=1000)
+            messages = await crud.load_messages_paginated(db, workflow.id)
+        assert [row.agent_type for row in agents] == ["general-purpose", "build"]
+        assert agents[0].parent_agent_id == agent.id
+        assert [event.event_index for event in events] == list(range(23))
+        assert [message["message_index"] for message in messages] == list(range(7))
+        session = await session_of(workflow.id)
+        assert session.total_cost == pytest.approx(0.07584, abs=1e-9)
+        assert session.total_cost == pytest.approx(sum(row.cost for row in agents), abs=1e-9)
+
     async def test_a_deleted_session_stays_deleted_unless_told(self) -> None:
         await import_recordings([recording(CLEARED)])
         async with get_async_session() as db:

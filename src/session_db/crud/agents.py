@@ -9,7 +9,6 @@ from sqlalchemy.ext.asyncio import AsyncSession
 from sqlmodel import col
 
 from session_db.crud import sdk_sessions
-from session_db.crud.locking import lock_session, lock_session_if_any
 from session_db.crud.paging import Page, checked_limit, decode_cursor, page_of
 from session_db.crud.rows import add, all_of, move, one_or_none
 from session_db.database.violations import translated
@@ -32,13 +31,14 @@ async def create_agent(db: AsyncSession, agent_data: AgentCreate) -> Agent:
         AlreadyExists: the session has an agent with this id.
         Conflict: the SDK session is recorded in another session.
     """
-    await lock_session(db, agent_data.session_id)
+    await sdk_sessions.lock_for_agent(db, agent_data.session_id, agent_data.sdk_session_id)
     values = agent_data.model_dump(exclude={"id", "metadata_", "cost"})
     agent = Agent(**values, id=agent_data.id or new_id(), metadata_=dict(agent_data.metadata_))
     async with translated(db):
         await add(db, agent, session_id=agent.session_id, agent_id=agent.id)
-        await sdk_sessions.bind_agent(db, agent)
         await move_totals(db, agent.session_id, agent.id, {"cost": agent_data.cost})
+        await sdk_sessions.bind_agent(db, agent)
+    await db.refresh(agent)
     return agent
 
 
@@ -78,8 +78,9 @@ async def update_agent(db: AsyncSession, agent_id: UUID, agent_update: AgentUpda
         InvalidInput: a required value is cleared.
     """
     found = await get_agent(db, agent_id, session_id)
-    if found is None or await lock_session_if_any(db, found.session_id) is None:
+    if found is None:
         return None
+    await sdk_sessions.lock_for_agent(db, found.session_id, agent_update.sdk_session_id)
     agent: Agent = await one_or_none(db, select(Agent).where(col(Agent.session_id) == found.session_id, col(Agent.id) == agent_id))
     changes = agent_update.changes()
     _refuse_cleared(changes)
@@ -93,6 +94,7 @@ async def update_agent(db: AsyncSession, agent_id: UUID, agent_update: AgentUpda
             await sdk_sessions.bind_agent(db, agent)
         if totals:
             await _set_totals(db, agent, totals)
+    await db.refresh(agent)
     return agent
 
 

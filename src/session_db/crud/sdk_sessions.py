@@ -8,6 +8,8 @@ from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.ext.asyncio import AsyncSession
 from sqlmodel import col
 
+from session_db.crud.adopting import adopt_session
+from session_db.crud.locking import lock_session, lock_session_if_any
 from session_db.errors import Conflict
 from session_db.ids import derived_id
 from session_db.models import Agent, SDKSession
@@ -57,23 +59,40 @@ async def lift_tombstone(db: AsyncSession, key: str) -> None:
     await db.execute(delete(SDKSession).where(col(SDKSession.sdk_key) == key, col(SDKSession.session_id).is_(None)))
 
 
-async def bind_agent(db: AsyncSession, agent: Agent) -> None:
-    """Let the events of an agent's SDK session go to it. The caller holds the lock of the agent's session.
+async def lock_for_agent(db: AsyncSession, session_id: UUID, sdk_session_id: str | None) -> None:
+    """Lock an agent's session, and before or after it, in the order of their ids, the one that it will adopt.
 
     Raises:
-        Conflict: the SDK session is recorded in another session.
+        NotFound: the agent's session does not exist, or was deleted.
+    """
+    binding = await get_sdk_session(db, sdk_key(sdk_session_id)) if sdk_session_id else None
+    if binding is not None and binding.session_id is not None and binding.bound_by == "auto" and binding.session_id < session_id:
+        await lock_session_if_any(db, binding.session_id)
+    await lock_session(db, session_id)
+
+
+async def bind_agent(db: AsyncSession, agent: Agent) -> None:
+    """Let the events of an agent's SDK session go to it; a session that was made for it by itself is adopted.
+
+    The caller holds the lock that ``lock_for_agent`` took.
+
+    Raises:
+        Conflict: somebody recorded the SDK session in another session on purpose.
     """
     if agent.sdk_session_id is None:
         return
     key = sdk_key(agent.sdk_session_id)
     binding = await bind_sdk_session(db, key, agent.session_id, agent.id, "agent")
     if binding.session_id not in (None, agent.session_id):
-        raise Conflict(
-            f"SDK session {agent.sdk_session_id} is recorded in session {binding.session_id}; "
-            "give the agent to that session, or delete it first.",
-            sdk_session_id=agent.sdk_session_id,
-            session_id=binding.session_id,
-        )
+        adopted = await lock_session_if_any(db, binding.session_id) if binding.bound_by == "auto" else None
+        if adopted is None or adopted.session_type != "chat" or binding.agent_id is None:
+            raise Conflict(
+                f"SDK session {agent.sdk_session_id} is recorded in session {binding.session_id}; "
+                "give the agent to that session, or delete it first.",
+                sdk_session_id=agent.sdk_session_id,
+                session_id=binding.session_id,
+            )
+        await adopt_session(db, adopted, binding.agent_id, agent)
     # A tombstone ends here: the agent is alive.
     values = {"session_id": agent.session_id, "agent_id": agent.id, "deleted_at": None}
     await db.execute(update(SDKSession).where(col(SDKSession.sdk_key) == key).values(values).execution_options(synchronize_session=False))

@@ -6,15 +6,15 @@ from decimal import Decimal
 from typing import Any
 from uuid import UUID
 
-from sqlalchemy import Numeric, select, type_coerce
+from sqlalchemy import Numeric, Uuid, select, type_coerce
 from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.ext.asyncio import AsyncSession
 from sqlmodel import col
 
 from session_db.crud.agent_logs import count_minutes
-from session_db.crud.agents import move_totals
+from session_db.crud.agents import TOTALS, move_totals
 from session_db.crud.rows import one_of
-from session_db.models import Usage
+from session_db.models import Agent, Usage
 
 TOKENS = ("input_tokens", "output_tokens", "cache_read_tokens", "cache_write_5m_tokens", "cache_write_1h_tokens", "web_search_requests")
 
@@ -41,6 +41,7 @@ async def put_usage(db: AsyncSession, session_id: UUID, rows: list[dict[str, Any
     """
     if not rows:
         return
+    by_hand = await _totals_by_hand(db, session_id, {row["agent_id"] for row in rows})
     fresh = insert(Usage)
     changed = {name: getattr(fresh.excluded, name) for name in ("model", "computed_cost", "reported_cost", "occurred_at", *TOKENS)}
     statement = fresh.on_conflict_do_update(index_elements=["session_id", "message_id"], set_=changed)
@@ -56,8 +57,17 @@ async def put_usage(db: AsyncSession, session_id: UUID, rows: list[dict[str, Any
             differences[agent_id][name] += value - old_totals[name]
         spent.append((row["occurred_at"], 0, totals["cost"] - old_totals["cost"]))
     for agent_id, moved in sorted(differences.items()):
-        await move_totals(db, session_id, agent_id, moved)
+        await move_totals(db, session_id, agent_id, {name: value - by_hand.get(agent_id, {}).get(name, 0) for name, value in moved.items()})
     await count_minutes(db, session_id, spent)
+
+
+async def _totals_by_hand(db: AsyncSession, session_id: UUID, agent_ids: set[UUID]) -> dict[UUID, dict[str, Any]]:
+    """Return the totals of those agents that have no usage rows yet: what was set by hand ends with the first of them."""
+    used = select(col(Usage.message_id)).where(col(Usage.session_id) == session_id, col(Usage.agent_id) == col(Agent.id)).exists()
+    cost = type_coerce(col(Agent.cost), Numeric(20, 10)).label("cost")
+    columns = [col(Agent.id), *(getattr(Agent, name) for name in TOTALS if name != "cost"), cost]
+    query = select(*columns).where(col(Agent.session_id) == session_id, col(Agent.id) == one_of(agent_ids, Uuid), ~used)
+    return {row.id: {name: getattr(row, name) for name in TOTALS} for row in await db.execute(query)}
 
 
 def _totals(row: Mapping[str, Any]) -> dict[str, Any]:

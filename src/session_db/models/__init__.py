@@ -31,7 +31,7 @@ for _table in _TABLES:
 __all__ = [
     "METADATA", "ActivityMinute", "Agent", "AgentCreate", "AgentLog", "AgentLogCreate", "AgentLogRead", "AgentRead", "AgentUpdate",
     "Clip", "ClipCreate", "ClipRead", "ClipUpdate", "ClipVersion", "MemoryFile", "MemoryFileCreate", "MemoryFileRead", "MemoryFileUpdate",
-    "Message", "MessageCreate", "MessageRead", "Playlist", "PlaylistCreate", "PlaylistRead", "PlaylistUpdate", "SDKSession",
+    "Message", "MessageCreate", "MessageRead", "Model", "Playlist", "PlaylistCreate", "PlaylistRead", "PlaylistUpdate", "SDKSession",
     "Session", "SessionCreate", "SessionNameUpdate", "SessionRead", "SessionUpdate", "Song", "SongCreate", "SongRead", "SongUpdate",
     "Transcript", "TranscriptEntry", "Usage",
 ]  # fmt: skip

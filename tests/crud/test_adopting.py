@@ -1,0 +1,88 @@
+"""An automatic session moves into the workflow session that its SDK session turns out to belong to."""
+
+from datetime import UTC, datetime
+from decimal import Decimal
+
+import pytest
+
+from session_db import crud
+from session_db.crud.locking import lock_session
+from session_db.crud.sdk_sessions import bind_sdk_session, get_sdk_session, main_agent_id
+from session_db.crud.usage import TOKENS, put_usage
+from session_db.database import UnitOfWork
+from session_db.errors import Conflict
+from session_db.ids import derived_id, new_id
+from session_db.models import Agent, AgentUpdate, MemoryFileCreate, Session
+from tests.factories import event, make_agent, make_session, message
+
+
+async def recorded(db: UnitOfWork) -> tuple[Session, Agent, Agent]:
+    """Make a session as a capture makes it: bound by itself, with a main agent, a sub-agent, and rows of every kind."""
+    chat = await make_session(db, session_id=new_id())
+    main = await make_agent(db, chat, id=main_agent_id(chat.id, str(chat.id)), agent_type="main")
+    sub_agent = await make_agent(db, chat, id=derived_id(chat.id, "a1"), agent_type="Explore", sdk_agent_id="a1", parent_agent_id=main.id)
+    await bind_sdk_session(db, str(chat.id), chat.id, main.id, "auto")
+    await crud.append_agent_logs(db, [event(chat, agent_id=main.id), event(chat, agent_id=sub_agent.id), event(chat)])
+    await crud.save_display_messages(db, chat.id, [message("one", client_id="m1"), message("two", client_id="m2")])
+    await crud.create_memory_file(db, MemoryFileCreate(session_id=chat.id, file_path="memory.json", is_primary=True))
+    await lock_session(db, chat.id)
+    for agent, message_id in ((main, "msg_1"), (sub_agent, "msg_2")):
+        row = dict.fromkeys(TOKENS, 10) | {"message_id": message_id, "agent_id": agent.id, "model": "m", "occurred_at": datetime.now(UTC)}
+        await put_usage(db, chat.id, [row | {"computed_cost": Decimal("0.5"), "reported_cost": None}], {})
+    return chat, main, sub_agent
+
+
+class TestAdopt:
+    async def test_its_rows_move_and_it_is_gone(self, db: UnitOfWork) -> None:
+        chat, _, _ = await recorded(db)
+        workflow = await make_session(db, session_slug="feature")
+        await crud.append_agent_logs(db, [event(workflow)])
+        await crud.save_display_messages(db, workflow.id, [message("zero")])
+        await crud.create_memory_file(db, MemoryFileCreate(session_id=workflow.id, file_path="own.json", is_primary=True))
+        agent = await make_agent(db, workflow, agent_type="build")
+        updated = await crud.update_agent(db, agent.id, AgentUpdate(sdk_session_id=str(chat.id)))
+        assert await crud.get_session(db, chat.id) is None
+        events = await crud.list_agent_logs(db, workflow.id)
+        assert [row.event_index for row in events] == [0, 1, 2, 3]
+        sub_agent_id = derived_id(workflow.id, "a1")
+        assert [row.agent_id for row in events] == [None, agent.id, sub_agent_id, None]
+        messages = await crud.load_messages_paginated(db, workflow.id)
+        assert [(row["message_index"], row["content"]) for row in messages] == [(0, "zero"), (1, "one"), (2, "two")]
+        agents = {row.id: row for row in await crud.list_agents(db, workflow.id)}
+        assert agents.keys() == {agent.id, sub_agent_id}
+        assert agents[sub_agent_id].parent_agent_id == agent.id
+        files = await crud.get_session_memory_files(db, workflow.id)
+        assert {row.file_path: row.is_primary for row in files} == {"own.json": True, "memory.json": False}
+        session = await crud.get_session(db, workflow.id)
+        assert session is not None
+        assert updated is not None
+        assert (session.event_count, session.message_count) == (4, 3)
+        assert (session.total_cost, updated.cost, agents[sub_agent_id].cost) == (1.0, 0.5, 0.5)
+        assert session.total_input_tokens == 20
+        binding = await get_sdk_session(db, str(chat.id))
+        assert binding is not None
+        assert (binding.session_id, binding.agent_id, binding.bound_by) == (workflow.id, agent.id, "agent")
+
+    async def test_a_new_agent_adopts_too(self, db: UnitOfWork) -> None:
+        chat, _, _ = await recorded(db)
+        workflow = await make_session(db, session_slug="feature")
+        agent = await make_agent(db, workflow, agent_type="build", sdk_session_id=str(chat.id))
+        assert await crud.get_session(db, chat.id) is None
+        assert agent.cost == 0.5
+
+    async def test_what_is_there_under_the_same_key_stays(self, db: UnitOfWork) -> None:
+        chat, _, _ = await recorded(db)
+        workflow = await make_session(db, session_slug="feature")
+        await crud.save_display_messages(db, workflow.id, [message("mine", client_id="m1")])
+        await make_agent(db, workflow, agent_type="build", sdk_session_id=str(chat.id))
+        messages = await crud.load_messages_paginated(db, workflow.id)
+        assert [(row["message_index"], row["content"]) for row in messages] == [(0, "mine"), (1, "two")]
+        assert await crud.get_message_count(db, workflow.id) == 2
+
+    async def test_a_session_that_was_bound_on_purpose_is_left_alone(self, db: UnitOfWork) -> None:
+        owner = await make_session(db, session_slug="owner")
+        await make_agent(db, owner, sdk_session_id="sess_abc123")
+        other = await make_session(db, session_slug="other")
+        with pytest.raises(Conflict, match=str(owner.id)):
+            await make_agent(db, other, sdk_session_id="sess_abc123")
+        assert await crud.get_session(db, owner.id) is not None
