@@ -5,15 +5,21 @@ from collections.abc import AsyncIterator, Collection
 from typing import Any
 from uuid import UUID
 
-from sqlalchemy import Text, cast, func, insert, select, update
+from sqlalchemy import BigInteger, Text, Uuid, bindparam, cast, func, select, text, update
 from sqlalchemy.ext.asyncio import AsyncSession
 from sqlmodel import col
 
 from session_db.crud.rows import one_of
 from session_db.ids import derived_id
 from session_db.models import Session, Transcript, TranscriptEntry
-from session_db.models.table import JSONText
 from session_db.models.text import readable
+
+# One statement, because a stream has many and small entries.
+_APPEND = text("""
+    INSERT INTO transcript_entries (session_id, transcript_id, seq, uuid, entry)
+    SELECT :session_id, :transcript_id, :start + place - 1, uuid, CAST(entry AS json)
+    FROM unnest(CAST(:uuids AS text[]), CAST(:entries AS text[])) WITH ORDINALITY AS given (uuid, entry, place)
+""").bindparams(bindparam("session_id", type_=Uuid()), bindparam("transcript_id", type_=Uuid()), bindparam("start", type_=BigInteger()))
 
 
 def transcript_id(project_key: str, sdk_session_id: str, subpath: str) -> UUID:
@@ -58,19 +64,16 @@ async def ensure_transcript(  # noqa: PLR0913, PLR0917  the key of a stream has 
 
 async def append_entries(db: AsyncSession, transcript: Transcript, entries: Collection[tuple[str | None, str]]) -> None:
     """Append (uuid, JSON text) after what the stream has. The caller holds the session's lock and gives a uuid once."""
-    rows = [
-        {
+    if entries:
+        values = {
             "session_id": transcript.session_id,
             "transcript_id": transcript.id,
-            "seq": transcript.next_seq + number,
-            "uuid": uuid,
-            "entry": JSONText(text),
+            "start": transcript.next_seq,
+            "uuids": [uuid for uuid, _ in entries],
+            "entries": [text for _, text in entries],
         }
-        for number, (uuid, text) in enumerate(entries)
-    ]
-    if rows:
-        await (await db.connection()).execute(insert(TranscriptEntry), rows)
-    transcript.next_seq += len(rows)
+        await (await db.connection()).execute(_APPEND, values)
+    transcript.next_seq += len(entries)
     transcript.projected_seq = transcript.next_seq
 
 
@@ -109,9 +112,9 @@ async def stream_entries(db: AsyncSession, session_id: UUID, transcript: UUID, *
             col(TranscriptEntry.seq) > after,
         )
         rows = (await db.execute(query.order_by(col(TranscriptEntry.seq)).limit(batch))).all()
-        for seq, text in rows:
+        for seq, entry in rows:
             after = seq
-            yield text
+            yield entry
         if len(rows) < batch:
             return
 

@@ -5,6 +5,7 @@ import random
 import warnings
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
+from types import TracebackType
 from typing import Any, TypeVar
 
 from sqlalchemy import event
@@ -38,7 +39,7 @@ class UnitOfWork(AsyncSession):
         event.listen(self.sync_session, "after_commit", _forget)
         event.listen(self.sync_session, "after_rollback", _forget)
 
-    async def __aexit__(self, type_: Any, value: Any, traceback: Any) -> None:
+    async def __aexit__(self, type_: type[BaseException] | None, value: BaseException | None, traceback: TracebackType | None) -> None:
         if type_ is not None:
             # Nobody expects a commit here: no warning.
             await self.rollback()

@@ -1,0 +1,78 @@
+"""What a violated constraint means to the caller, and that the transaction goes on."""
+
+from typing import Any
+from uuid import uuid4
+
+import pytest
+from sqlalchemy import text
+from sqlalchemy.exc import DBAPIError, IntegrityError
+
+from session_db.database import UnitOfWork
+from session_db.database.violations import translated
+from session_db.errors import AlreadyExists, Conflict, InvalidInput, NotFound, SessionDBError
+from session_db.models import Agent, AgentLog, MemoryFile, Message, Session
+from tests.factories import make_session
+
+
+class TestTranslated:
+    @pytest.mark.parametrize(
+        ("row", "error"),
+        [
+            (Session(agent_name="a", status="spec"), InvalidInput),
+            (Session(session_type="other"), InvalidInput),
+            (Agent(session_id=uuid4(), agent_type="build"), NotFound),
+            (Message(session_id=uuid4(), message_index=0, message_data={}), NotFound),
+            (MemoryFile(session_id=uuid4(), file_path="a"), NotFound),
+            (AgentLog(session_id=uuid4(), event_index=0, event_category="tool", event_type="x"), InvalidInput),
+            (Agent(session_id=uuid4(), agent_type="x" * 101), InvalidInput),
+        ],
+    )
+    async def test_the_drivers_error_becomes_ours_with_the_drivers_as_its_cause(
+        self, db: UnitOfWork, row: Any, error: type[SessionDBError]
+    ) -> None:
+        with pytest.raises(error, match=r"\(who=me\)") as caught:
+            async with translated(db, who="me"):
+                db.add(row)
+        assert isinstance(caught.value.__cause__, DBAPIError)
+        assert caught.value.details["who"] == "me"
+        await make_session(db)
+
+    async def test_rows_that_were_changed_can_be_read_after_it(self, db: UnitOfWork) -> None:
+        session, other = await make_session(db, title="Title"), await make_session(db)
+        with pytest.raises(InvalidInput):
+            async with translated(db):
+                session.title = "New"
+                session.status = "spec"
+        assert (session.title, session.status, other.status) == ("Title", "active", "active")
+
+    async def test_an_error_of_ours_in_the_block_undoes_it(self, db: UnitOfWork) -> None:
+        session = await make_session(db, title="Title")
+        with pytest.raises(Conflict):
+            async with translated(db):
+                session.title = "New"
+                await db.flush()
+                raise Conflict("no")
+        assert session.title == "Title"
+
+    async def test_a_constraint_that_nobody_named_is_a_conflict(self, db: UnitOfWork) -> None:
+        await db.execute(text("CREATE TEMPORARY TABLE one (id int CONSTRAINT mine CHECK (id = 1))"))
+        with pytest.raises(Conflict, match="refused it by mine") as caught:
+            async with translated(db):
+                await db.execute(text("INSERT INTO one VALUES (2)"))
+        assert isinstance(caught.value.__cause__, IntegrityError)
+
+    async def test_an_error_without_a_meaning_of_its_own_stays(self, db: UnitOfWork) -> None:
+        with pytest.raises(DBAPIError, match="no_such_table"):
+            async with translated(db):
+                await db.execute(text("SELECT FROM no_such_table"))
+
+
+class TestErrors:
+    def test_each_has_a_code_of_its_own(self) -> None:
+        def family(error: type[SessionDBError]) -> list[type[SessionDBError]]:
+            return [error, *(below for child in error.__subclasses__() for below in family(child))]
+
+        errors = [error for error in family(SessionDBError) if error.__module__.startswith("session_db")]
+        assert len({error.code for error in errors}) == len(errors)
+        assert issubclass(InvalidInput, ValueError)
+        assert AlreadyExists("taken", slug="auth").details == {"slug": "auth"}

@@ -1,0 +1,124 @@
+"""Migrations: up, down, up again, and nothing between them and the models."""
+
+import asyncio
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from alembic import command
+from alembic.script import ScriptDirectory
+from alembic.util import CommandError
+from sqlalchemy import Connection
+
+from session_db.database import current_revision, head, init_db
+from session_db.database.connection import create_engine
+from session_db.database.schema import alembic_config
+from session_db.models import METADATA
+from session_db.settings import get_settings
+from tests.databases import Database
+
+ROOT = Path(__file__).parents[2]
+COLUMNS = """
+SELECT table_name, column_name, data_type, is_nullable, column_default, character_maximum_length
+FROM information_schema.columns WHERE table_schema = 'public' ORDER BY 1, 2
+"""
+OBJECTS = """
+SELECT conname AS name, pg_get_constraintdef(oid) AS definition FROM pg_constraint WHERE connamespace = 'public'::regnamespace
+UNION ALL SELECT indexname, indexdef FROM pg_indexes WHERE schemaname = 'public'
+UNION ALL SELECT relname, relkind::text FROM pg_class WHERE relnamespace = 'public'::regnamespace AND relkind IN ('S', 'v')
+ORDER BY 1, 2
+"""
+
+
+async def shape(database: Database) -> list[tuple[object, ...]]:
+    """Return everything that stands in the schema."""
+    async with database.connected() as connection:
+        return [tuple(row) for query in (COLUMNS, OBJECTS) for row in await connection.fetch(query)]
+
+
+async def alembic(name: str, *arguments: str) -> None:
+    """Run a command of Alembic on a connection of ours."""
+
+    def run(connection: Connection) -> None:
+        getattr(command, name)(alembic_config(connection=connection), *arguments)
+
+    engine = create_engine(get_settings(), pooled=False)
+    async with engine.begin() as connection:
+        await connection.run_sync(run)
+    await engine.dispose()
+
+
+async def alembic_command(database: Database, *arguments: str, **environment: str) -> subprocess.CompletedProcess[str]:
+    """Run the command as people do, in the checkout."""
+    program = Path(sys.executable).with_name("alembic")
+    call = asyncio.to_thread(
+        subprocess.run,
+        [program, *arguments],
+        cwd=ROOT,
+        env=database.environment | environment,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    return await call
+
+
+class TestMigrations:
+    async def test_up_down_up_makes_the_same_schema(self, fresh_database: Database) -> None:
+        before = await shape(fresh_database)
+        await alembic("downgrade", "base")
+        left = {str(row[0]) for row in await shape(fresh_database)}
+        assert {name for name in left if not name.startswith("session_db_version")} == set()
+        await init_db()
+        assert await shape(fresh_database) == before
+        assert await current_revision() == head()
+
+    async def test_each_step_can_be_undone(self, fresh_database: Database) -> None:
+        steps = list(ScriptDirectory.from_config(alembic_config()).walk_revisions())
+        for _ in steps:
+            await alembic("downgrade", "-1")
+        assert await current_revision() is None
+        for _ in steps:
+            await alembic("upgrade", "+1")
+        assert await current_revision() == head()
+
+    async def test_nothing_is_missing_between_them_and_the_models(self, fresh_database: Database) -> None:
+        await alembic("check")
+
+    async def test_the_check_sees_a_difference(self, fresh_database: Database) -> None:
+        async with fresh_database.connected() as connection:
+            await connection.execute("ALTER TABLE agents DROP name; COMMENT ON COLUMN agents.model IS 'else'")
+        with pytest.raises(CommandError, match="New upgrade operations detected"):
+            await alembic("check")
+
+    async def test_other_tables_of_the_database_are_none_of_its_business(self, fresh_database: Database) -> None:
+        async with fresh_database.connected() as connection:
+            await connection.execute("CREATE TABLE customers (id int)")
+        await alembic("check")
+
+    async def test_they_need_no_class_of_ours(self) -> None:
+        for path in (ROOT / "src/session_db/migrations/versions").glob("*.py"):
+            assert "session_db." not in path.read_text().replace("session_db.migrations", "")
+
+
+class TestAlembicCommand:
+    async def test_it_upgrades_checks_and_downgrades(self, empty_database: Database) -> None:
+        for arguments in (("upgrade", "head"), ("check",), ("downgrade", "-1"), ("upgrade", "head")):
+            done = await alembic_command(empty_database, *arguments)
+            assert done.returncode == 0, done.stderr
+        assert await current_revision() == head()
+
+    async def test_it_makes_the_schema_that_the_settings_name(self, empty_database: Database) -> None:
+        done = await alembic_command(empty_database, "upgrade", "head", SESSION_DB_SCHEMA="agent_data")
+        assert done.returncode == 0, done.stderr
+        async with empty_database.connected() as connection:
+            rows = await connection.fetch("SELECT tablename FROM pg_tables WHERE schemaname = 'agent_data'")
+        assert {row["tablename"] for row in rows} == {*METADATA.tables, "session_db_version"}
+
+    async def test_it_leaves_somebody_elses_table_alone(self, empty_database: Database) -> None:
+        async with empty_database.connected() as connection:
+            await connection.execute("CREATE TABLE sessions (id int)")
+        done = await alembic_command(empty_database, "upgrade", "head")
+        assert done.returncode != 0
+        assert "SESSION_DB_SCHEMA" in done.stderr

@@ -1,0 +1,116 @@
+"""What is done to single values on their way into a column: paths, text, moments, ids."""
+
+from datetime import UTC, datetime, timedelta, timezone
+from uuid import UUID
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from session_db.errors import InvalidInput
+from session_db.ids import derived_id, new_id
+from session_db.models.sessions import normalised_directory, refuse_bad_slug
+from session_db.models.table import as_utc, refuse_unstorable
+from session_db.models.text import READABLE_LIMIT, cut, readable
+
+ANY_TEXT = st.text(st.characters(exclude_categories=()))
+
+
+class TestNormalisedDirectory:
+    @pytest.mark.parametrize(
+        ("path", "normal"),
+        [
+            ("/work/project", "/work/project"),
+            ("/work/project/", "/work/project"),
+            ("/work/./a/../project", "/work/project"),
+            ("//work/project", "/work/project"),
+            ("///work//project", "/work/project"),
+            ("/", "/"),
+            ("/with space/é", "/with space/é"),
+            (r"C:\Users\me\project" + "\\", r"C:\Users\me\project"),
+            ("C:/Users/me/../you", r"C:\Users\you"),
+            (r"\\server\share\project\.", r"\\server\share\project"),
+        ],
+    )
+    def test_the_same_directory_is_written_one_way(self, path: str, normal: str) -> None:
+        assert normalised_directory(path) == normal
+        assert normalised_directory(normal) == normal
+
+    @pytest.mark.parametrize("path", ["", ".", "work/project", "~/project", "C:project", r"folder\project"])
+    def test_a_relative_one_is_refused(self, path: str) -> None:
+        with pytest.raises(InvalidInput, match="is relative"):
+            normalised_directory(path)
+
+
+class TestSlug:
+    @pytest.mark.parametrize("slug", ["2026-01-15_auth-feature", "a", "A.b", "x" * 200])
+    def test_a_folder_name_is_one(self, slug: str) -> None:
+        refuse_bad_slug(slug)
+
+    @pytest.mark.parametrize("slug", ["", ".", "..", "-a", "_a", "a/b", "a b", "é", "a\n", "x" * 201])
+    def test_anything_else_is_not(self, slug: str) -> None:
+        with pytest.raises(InvalidInput):
+            refuse_bad_slug(slug)
+
+
+class TestReadable:
+    @given(ANY_TEXT)
+    def test_whatever_comes_postgresql_can_hold_what_goes(self, text: str) -> None:
+        shown = readable(text)
+        shown.encode()
+        assert "\x00" not in shown
+
+    @given(st.text(st.characters(exclude_categories=("Cs",), exclude_characters="\x00")))
+    def test_plain_text_is_left_as_it_is(self, text: str) -> None:
+        assert readable(text) == text
+
+    def test_only_the_beginning_of_a_long_text_is_kept(self) -> None:
+        assert cut("a" * READABLE_LIMIT) == ("a" * READABLE_LIMIT, False)
+        assert cut("a" * READABLE_LIMIT + "b") == ("a" * READABLE_LIMIT, True)
+        assert cut(None) == (None, False)
+
+
+class TestRefuseUnstorable:
+    @given(st.recursive(st.none() | st.booleans() | st.integers() | ANY_TEXT, lambda x: st.lists(x) | st.dictionaries(ANY_TEXT, x)))
+    def test_it_refuses_exactly_what_holds_nul_or_a_lone_surrogate(self, value: object) -> None:
+        try:
+            refuse_unstorable(value, "value")
+        except InvalidInput:
+            assert any(map(_is_bad, _texts(value)))
+        else:
+            assert not any(map(_is_bad, _texts(value)))
+
+
+def _texts(value: object) -> list[str]:
+    if isinstance(value, str):
+        return [value]
+    if isinstance(value, dict):
+        return [text for pair in value.items() for part in pair for text in _texts(part)]
+    return [text for part in value for text in _texts(part)] if isinstance(value, list) else []
+
+
+def _is_bad(text: str) -> bool:
+    return any(character == "\x00" or 0xD800 <= ord(character) <= 0xDFFF for character in text)
+
+
+class TestMoments:
+    def test_a_naive_one_is_utc_and_an_aware_one_is_the_same_moment(self) -> None:
+        naive = datetime(2026, 1, 15, 12)  # noqa: DTZ001  the case
+        assert as_utc(naive) == datetime(2026, 1, 15, 12, tzinfo=UTC)
+        assert as_utc(naive.replace(tzinfo=timezone(timedelta(hours=2)))) == datetime(2026, 1, 15, 10, tzinfo=UTC)
+
+
+class TestIds:
+    def test_new_ones_are_of_version_7_and_in_the_order_of_their_making(self) -> None:
+        ids = [new_id() for _ in range(1000)]
+        assert {made.version for made in ids} == {7}
+        assert type(ids[0]) is UUID
+        assert len(set(ids)) == 1000
+        assert [made.int >> 80 for made in ids] == sorted(made.int >> 80 for made in ids)
+
+    def test_derived_ones_are_the_same_in_every_run(self) -> None:
+        assert derived_id("project", "session") == UUID("d337983a-a577-52af-acd7-ddd2bd796f8c")
+
+    @given(st.lists(ANY_TEXT, max_size=3), st.lists(ANY_TEXT, max_size=3))
+    def test_different_parts_make_different_ones(self, one: list[str], other: list[str]) -> None:
+        assert (derived_id(*one) == derived_id(*other)) == (one == other)
