@@ -28,7 +28,7 @@ sys.stdin.readline()
 
 
 class Worker:
-    """A Python program that has imported everything and waits to be let go; what it acknowledges stands in a file, whatever happens to it."""
+    """A Python program that has imported everything and waits to be let go; what it acknowledges stays in a file when it is killed."""
 
     def __init__(self, database: Database, code: str, arguments: Sequence[object], acknowledgements: Path) -> None:
         self._acknowledgements = acknowledgements
@@ -86,7 +86,7 @@ def workers(database: Database, code: str, arguments: Sequence[Sequence[object]]
         started: list[Worker] = []
         try:
             for number, values in enumerate(arguments):
-                started.append(Worker(database, code, values, Path(directory) / str(number)))  # noqa: PERF401  those that started are closed
+                started.append(Worker(database, code, values, Path(directory) / str(number)))
             yield started
         finally:
             for worker in started:

@@ -29,7 +29,7 @@ def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 def url_of(settings: Settings) -> str | None:
-    return settings.url and settings.url.get_secret_value()
+    return None if settings.url is None else settings.url.get_secret_value()
 
 
 class TestDefaults:

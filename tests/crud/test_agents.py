@@ -158,7 +158,7 @@ class TestUpdateAgent:
         with pytest.raises(Conflict):
             await crud.update_agent(db, agent.id, AgentUpdate(sdk_session_id="sess_abc123", status="failed", cost=1))
         assert (agent.sdk_session_id, agent.status, agent.cost) == (None, "pending", 0)
-        assert await sums(db, session) == ([0, 0, 0, 0, 0],) * 2
+        assert await sums(db, session) == ([Decimal(0)] * 5,) * 2
 
 
 class TestPutUsage:

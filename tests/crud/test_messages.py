@@ -78,7 +78,7 @@ class TestSaveDisplayMessages:
     async def test_what_is_not_for_display_is_refused_and_shown_its_place(self, db: UnitOfWork, key: str, place: str) -> None:
         session = await make_session(db)
         with pytest.raises(InvalidInput, match=rf"messages\[1\]\.{key}: .*{place}") as caught:
-            await crud.save_display_messages(db, session.id, [message(), message(**{key: []})])
+            await crud.save_display_messages(db, session.id, [message(), message() | {key: []}])
         assert caught.value.details["path"] == f"messages[1].{key}"
         assert session.message_count == 0
 
@@ -88,7 +88,7 @@ class TestSaveDisplayMessages:
             (message("a\x00b"), "content"),
             (message(context={"code_snapshot": "a\x00"}), "context.code_snapshot"),
             (message(context={"list": [0, {"deep": "\ud800"}]}), "context.list[1].deep"),
-            (message(**{"ke\x00y": 1}), r"ke\x00y"),
+            (message() | {"ke\x00y": 1}, r"ke\x00y"),
             (message(x=float("inf")), "x"),
             (message(x={"at": datetime(2026, 1, 1, tzinfo=UTC)}), "x.at"),
             (message(x=b"bytes"), "x"),

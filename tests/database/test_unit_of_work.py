@@ -1,7 +1,6 @@
 """One commit, at the edge."""
 
 import asyncio
-import warnings
 
 import pytest
 from sqlalchemy import select
@@ -32,10 +31,13 @@ class TestGetAsyncSession:
 
     @pytest.mark.parametrize("error", [RuntimeError, asyncio.CancelledError])
     async def test_it_rolls_back_when_the_block_raises(self, fresh_database: Database, error: type[BaseException]) -> None:
-        with pytest.raises(error):
+        async def write_and_fail() -> None:
             async with get_async_session() as db:
                 await make_session(db)
                 raise error
+
+        with pytest.raises(error):
+            await write_and_fail()
         assert await count(fresh_database) == 0
 
     async def test_an_error_of_ours_that_is_caught_lets_the_transaction_go_on(self, fresh_database: Database) -> None:
@@ -76,29 +78,32 @@ class TestUncommittedWarning:
                 await crud.save_display_messages(db, session.id, [message()])
 
     async def test_rows_that_were_written_before_an_inner_savepoint_ended(self, fresh_database: Database) -> None:
-        with pytest.warns(UncommittedWarning):
+        async def write_twice() -> None:
             async with async_session() as db:
                 session = await make_session(db)
                 with pytest.raises(AlreadyExists):
                     await make_session(db, session_id=session.id)
 
+        with pytest.warns(UncommittedWarning):
+            await write_twice()
+
     async def test_not_after_a_commit_a_rollback_or_a_mere_read(self, fresh_database: Database) -> None:
-        with warnings.catch_warnings():
-            warnings.simplefilter("error")
-            async with async_session() as db, db.begin():
-                await make_session(db)
-            async with async_session() as db:
-                await make_session(db)
-                await db.rollback()
-            async with async_session() as db:
-                await crud.list_sessions(db)
+        async with async_session() as db, db.begin():
+            await make_session(db)
+        async with async_session() as db:
+            await make_session(db)
+            await db.rollback()
+        async with async_session() as db:
+            await crud.list_sessions(db)
 
     async def test_not_where_the_block_raised(self, fresh_database: Database) -> None:
-        with warnings.catch_warnings(), pytest.raises(RuntimeError):
-            warnings.simplefilter("error")
+        async def write_and_fail() -> None:
             async with async_session() as db:
                 await make_session(db)
                 raise RuntimeError
+
+        with pytest.raises(RuntimeError):
+            await write_and_fail()
 
 
 class TestUnitOfWork:

@@ -14,6 +14,15 @@ from session_db.models import Agent, AgentLog, MemoryFile, Message, Session
 from tests.factories import make_session
 
 
+async def change(db: UnitOfWork, row: Any, values: dict[str, Any], error: Exception | None = None) -> None:
+    async with translated(db):
+        for name, value in values.items():
+            setattr(row, name, value)
+        await db.flush()
+        if error is not None:
+            raise error
+
+
 class TestTranslated:
     @pytest.mark.parametrize(
         ("row", "error"),
@@ -21,8 +30,8 @@ class TestTranslated:
             (Session(agent_name="a", status="spec"), InvalidInput),
             (Session(session_type="other"), InvalidInput),
             (Agent(session_id=uuid4(), agent_type="build"), NotFound),
-            (Message(session_id=uuid4(), message_index=0, message_data={}), NotFound),
-            (MemoryFile(session_id=uuid4(), file_path="a"), NotFound),
+            (Message(id=None, session_id=uuid4(), message_index=0, message_data={}), NotFound),
+            (MemoryFile(id=None, session_id=uuid4(), file_path="a"), NotFound),
             (AgentLog(session_id=uuid4(), event_index=0, event_category="tool", event_type="x"), InvalidInput),
             (Agent(session_id=uuid4(), agent_type="x" * 101), InvalidInput),
         ],
@@ -39,19 +48,15 @@ class TestTranslated:
 
     async def test_rows_that_were_changed_can_be_read_after_it(self, db: UnitOfWork) -> None:
         session, other = await make_session(db, title="Title"), await make_session(db)
+        changed = {"title": "New", "status": "spec"}
         with pytest.raises(InvalidInput):
-            async with translated(db):
-                session.title = "New"
-                session.status = "spec"
+            await change(db, session, changed)
         assert (session.title, session.status, other.status) == ("Title", "active", "active")
 
     async def test_an_error_of_ours_in_the_block_undoes_it(self, db: UnitOfWork) -> None:
         session = await make_session(db, title="Title")
         with pytest.raises(Conflict):
-            async with translated(db):
-                session.title = "New"
-                await db.flush()
-                raise Conflict("no")
+            await change(db, session, {"title": "New"}, Conflict("no"))
         assert session.title == "Title"
 
     async def test_a_constraint_that_nobody_named_is_a_conflict(self, db: UnitOfWork) -> None:

@@ -52,16 +52,12 @@ async def alembic(name: str, *arguments: str) -> None:
 async def alembic_command(database: Database, *arguments: str, **environment: str) -> subprocess.CompletedProcess[str]:
     """Run the command as people do, in the checkout."""
     program = Path(sys.executable).with_name("alembic")
-    call = asyncio.to_thread(
-        subprocess.run,
-        [program, *arguments],
-        cwd=ROOT,
-        env=database.environment | environment,
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    return await call
+    variables = database.environment | environment
+
+    def run() -> subprocess.CompletedProcess[str]:
+        return subprocess.run([program, *arguments], cwd=ROOT, env=variables, capture_output=True, text=True, check=False)
+
+    return await asyncio.to_thread(run)
 
 
 class TestMigrations:

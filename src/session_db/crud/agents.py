@@ -36,8 +36,9 @@ async def create_agent(db: AsyncSession, agent_data: AgentCreate) -> Agent:
     agent = Agent(**values, id=agent_data.id or new_id(), metadata_=dict(agent_data.metadata_))
     async with translated(db):
         await add(db, agent, session_id=agent.session_id, agent_id=agent.id)
-        await move_totals(db, agent.session_id, agent.id, {"cost": agent_data.cost})
         await sdk_sessions.bind_agent(db, agent)
+        if agent_data.cost:
+            await _set_totals(db, agent, {"cost": agent_data.cost})
     await db.refresh(agent)
     return agent
 

@@ -8,7 +8,7 @@ from sqlalchemy.dialects.postgresql import ARRAY
 from sqlalchemy.ext.asyncio import AsyncSession
 from sqlalchemy.orm.attributes import set_committed_value
 
-from session_db.database.violations import translated, violation
+from session_db.database.violations import note_moved, translated, violation
 
 
 async def add(db: AsyncSession, row: Any, **details: Any) -> None:
@@ -45,6 +45,7 @@ async def move(db: AsyncSession, table: type[Any], key: tuple[Any, ...], **value
     if row is not None:
         for name, value in zip(values, moved, strict=True):
             set_committed_value(row, name, value)
+        note_moved(db, row)
 
 
 def one_of(values: Iterable[Any], kind: Any = Text) -> Any:

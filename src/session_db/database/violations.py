@@ -1,11 +1,12 @@
 """What a violated constraint means to the caller."""
 
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from typing import Any
+from weakref import WeakValueDictionary
 
 from sqlalchemy import inspect
-from sqlalchemy.exc import DBAPIError, IntegrityError
+from sqlalchemy.exc import DBAPIError, IntegrityError, InvalidRequestError
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from session_db.errors import AlreadyExists, Conflict, InvalidInput, NotFound, SessionDBError
@@ -70,10 +71,18 @@ async def translated(db: AsyncSession, **details: Any) -> AsyncIterator[None]:
         raise ours from error
 
 
+def note_moved(db: AsyncSession, row: Any) -> None:
+    """Remember a row whose values SQLAlchemy does not know to be a savepoint's: ``translated`` reads it again where that fails."""
+    db.info.setdefault("moved", WeakValueDictionary())[inspect(row).key] = row
+
+
 async def _reload(db: AsyncSession) -> None:
-    """Read again what the end of the savepoint expired: asyncio has no reading at the touch of an attribute."""
-    for row in [row for row in db.sync_session.identity_map.values() if inspect(row).expired]:
-        await db.refresh(row)
+    """Read again what the end of the savepoint expired or undid: asyncio has no reading at the touch of an attribute."""
+    expired = [row for row in db.sync_session.identity_map.values() if inspect(row).expired]
+    for row in [*expired, *db.info.pop("moved", {}).values()]:
+        # One that is gone has nothing to show.
+        with suppress(InvalidRequestError):
+            await db.refresh(row)
 
 
 def translate(error: DBAPIError, **details: Any) -> SessionDBError | None:

@@ -155,10 +155,6 @@ class KeepsMetadata(Model):
             values["metadata_"] = values.pop("metadata")
         super().__init__(**values)
 
-    def __setattr__(self, name: str, value: Any) -> None:
-        # SQLModel puts a plain dict in the place of the one that SQLAlchemy made to track its changes.
-        super().__setattr__(name, MutableDict(value) if name == "metadata_" and type(value) is dict else value)
-
 
 def id_list(description: str) -> Any:
     """An ordered ``jsonb`` array of ids."""
