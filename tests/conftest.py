@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from session_db.database import UnitOfWork, init_db
-from session_db.database.connection import create_engine
+from session_db.database.connection import _Engines, create_engine
 from session_db.database.embedded import EmbeddedServer
 from session_db.settings import use_settings
 from tests.databases import Database, PostgreSQL
@@ -39,6 +39,11 @@ def no_settings_of_the_user(empty_directory: Path, monkeypatch: pytest.MonkeyPat
     use_settings(None)
     yield
     use_settings(None)
+    # One that was asked for outside of an event loop, and never connected.
+    _Engines.unbound = None
+    forgotten = list(_Engines.by_loop.values())
+    _Engines.by_loop.clear()
+    assert [engine.pool.status() for engine in forgotten] == [], "an event loop ended without close_db()"
 
 
 @pytest.fixture(scope="session")

@@ -6,7 +6,9 @@ from uuid import uuid4
 import pytest
 from sqlalchemy import text
 from sqlalchemy.exc import DBAPIError, IntegrityError
+from sqlmodel import col
 
+from session_db.crud.rows import move
 from session_db.database import UnitOfWork
 from session_db.database.violations import translated
 from session_db.errors import AlreadyExists, Conflict, InvalidInput, NotFound, SessionDBError
@@ -58,6 +60,19 @@ class TestTranslated:
         with pytest.raises(Conflict):
             await change(db, session, {"title": "New"}, Conflict("no"))
         assert session.title == "Title"
+
+    async def test_a_counter_that_was_moved_in_it_shows_what_is_stored(self, db: UnitOfWork) -> None:
+        session = await make_session(db)
+
+        async def move_and_fail() -> None:
+            async with translated(db):
+                await move(db, Session, (session.id,), event_count=col(Session.event_count) + 7)
+                assert session.event_count == 7
+                raise Conflict("no")
+
+        with pytest.raises(Conflict):
+            await move_and_fail()
+        assert session.event_count == 0
 
     async def test_a_constraint_that_nobody_named_is_a_conflict(self, db: UnitOfWork) -> None:
         await db.execute(text("CREATE TEMPORARY TABLE one (id int CONSTRAINT mine CHECK (id = 1))"))

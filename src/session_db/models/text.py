@@ -1,7 +1,7 @@
 """Readable text: what columns, people and searches get of somebody else's text."""
 
 READABLE_LIMIT = 16_384
-"""Characters that a readable column keeps; the whole text stands in the payload."""
+"""Bytes that a readable column keeps; the whole text stands in the payload."""
 
 
 def readable(text: str) -> str:
@@ -16,4 +16,5 @@ def cut(text: str | None, limit: int = READABLE_LIMIT) -> tuple[str | None, bool
     """Return the readable beginning of a text, and whether something was cut off."""
     if text is None:
         return None, False
-    return readable(text[:limit]), len(text) > limit
+    whole = readable(text[:limit]).encode()
+    return whole[:limit].decode(errors="ignore"), len(text) > limit or len(whole) > limit
