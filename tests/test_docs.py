@@ -16,11 +16,11 @@ COMMAND = Path(sys.executable).with_name("session-db")
 
 
 def blocks(language: str) -> list[tuple[str, str]]:
-    found = []
-    for path in DOCUMENTS:
-        for match in re.finditer(rf"^```{language}\n(.*?)^```$", path.read_text(), re.MULTILINE | re.DOTALL):
-            found.append((f"{path.relative_to(ROOT)}:{path.read_text()[: match.start()].count(chr(10)) + 1}", match[1]))
-    return found
+    """Return the code blocks of all documents, each with its place."""
+    pattern = re.compile(rf"^```{language}\n(.*?)^```$", re.MULTILINE | re.DOTALL)
+    texts = {path: path.read_text() for path in DOCUMENTS}
+    found = [(path, match) for path, text in texts.items() for match in pattern.finditer(text)]
+    return [(f"{path.relative_to(ROOT)}:{texts[path].count(chr(10), 0, match.start()) + 1}", match[1]) for path, match in found]
 
 
 def run(command: list[str], environment: dict[str, str]) -> str:

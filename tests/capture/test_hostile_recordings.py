@@ -1,7 +1,9 @@
 """Importing what nobody would want to find in a transcript."""
 
+import asyncio
 import json
-import resource
+import re
+import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -14,7 +16,8 @@ from session_db import crud
 from session_db.capture.importer import import_recordings
 from session_db.database import async_session
 from session_db.models import Usage
-from tests.capture.recorded import BACKGROUND, CLEARED, changed, copy_of, count_of, entries_of, stored_lines
+from tests.capture.recorded import BACKGROUND, CLEARED, changed, copy_of, count_of, stored_lines
+from tests.databases import Database
 
 pytestmark = pytest.mark.usefixtures("fresh_database")
 
@@ -138,34 +141,50 @@ async def test_a_ten_megabyte_line_is_kept_whole(tmp_path: Path) -> None:
     assert 16_380 < len(event.tool_output.encode()) <= 16_384
 
 
-def many_entries(path: Path) -> Iterator[str]:
+def many_lines(path: Path) -> Iterator[str]:
     """Give as many lines as wanted, each round of the recording with ids of its own."""
-    entries = entries_of(path)
+    lines = path.read_text().splitlines()
     for number in range(MANY):
-        turn, place = divmod(number, len(entries))
-        entry = json.loads(json.dumps(entries[place]).replace("msg_fake_", f"msg_{turn}_").replace("toolu_fake_", f"toolu_{turn}_"))
-        if "uuid" in entry:
-            entry["uuid"] = str(UUID(int=number))
-        yield json.dumps(entry) + "\n"
+        turn, place = divmod(number, len(lines))
+        line = lines[place].replace("msg_fake_", f"msg_{turn}_").replace("toolu_fake_", f"toolu_{turn}_")
+        yield re.sub(r'("uuid": ?")[^"]+', rf"\g<1>{UUID(int=number)}", line) + "\n"
+
+
+# A process of its own, so that its peak is the import's; it prints the report and the MiB that the import added.
+IMPORT = """
+import asyncio, json, resource, sys
+from pathlib import Path
+from session_db.capture.importer import import_recordings
+from session_db.cli.importing import report_json
+
+def peak():
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / (1024 if sys.platform == "linux" else 1024**2)
+
+before = peak()
+report = asyncio.run(import_recordings([Path(sys.argv[1])]))
+print(json.dumps(report_json(report) | {"added": peak() - before}))
+"""
 
 
 @pytest.mark.timeout(240)
-async def test_two_hundred_thousand_lines_import_whole_in_bounded_memory(tmp_path: Path) -> None:
+async def test_two_hundred_thousand_lines_import_whole_in_bounded_memory(tmp_path: Path, fresh_database: Database) -> None:
     path = copy_of(BACKGROUND, tmp_path)
-    source = path.with_suffix(".source")
-    path.rename(source)
+    source = path.rename(path.with_suffix(".source"))
     with path.open("w") as file:
-        file.writelines(many_entries(source))
-    before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    report = await import_recordings([path])
-    grown = (resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before) / (1024 if sys.platform == "linux" else 1024**2)
-    assert report.problems == {}
-    assert report.entries == MANY + 27
+        file.writelines(many_lines(source))
+    command = [sys.executable, "-c", IMPORT, str(path)]
+    done = await asyncio.to_thread(subprocess.run, command, env=fresh_database.environment, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    report = json.loads(done.stdout)
+    assert report["problems"] == []
+    assert report["entries"] == MANY + 27
+    assert report["added"] < 150, "the peak grew by more MiB than a batch and the price list need"
     with path.open() as file:
         assert await stored_lines(BACKGROUND) == file.read().splitlines()
     async with async_session() as db:
         session = await crud.get_session(db, BACKGROUND)
-        assert session is not None
-        assert await count_of(db, Usage, BACKGROUND) == report.usage
-    assert session.total_cost == pytest.approx(report.usage * 0.00824 + (session.total_cost - report.usage * 0.00824), rel=1e-9)
-    assert grown < 200, f"the peak grew by {grown:.0f} MiB"
+        agents = await crud.list_agents(db, BACKGROUND)
+        assert await count_of(db, Usage, BACKGROUND) == report["usage"]
+    assert session is not None
+    assert session.event_count == report["events"]
+    assert session.total_cost == pytest.approx(sum(agent.cost for agent in agents), abs=1e-6)
