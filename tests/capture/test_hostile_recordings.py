@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import os
 import re
 import subprocess
 import sys
@@ -139,6 +140,40 @@ async def test_a_ten_megabyte_line_is_kept_whole(tmp_path: Path) -> None:
     assert event.truncated
     assert event.tool_output is not None
     assert 16_380 < len(event.tool_output.encode()) <= 16_384
+
+
+async def test_what_cannot_be_opened_is_named_and_the_rest_goes_on(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    closed = copy_of(BACKGROUND, tmp_path)
+    copy_of(CLEARED, tmp_path)
+    opened = Path.open
+
+    def refuse(self: Path, *arguments: Any, **keywords: Any) -> Any:
+        if self == closed:
+            raise PermissionError(13, "Permission denied", str(self))
+        return opened(self, *arguments, **keywords)
+
+    monkeypatch.setattr(Path, "open", refuse)
+    report = await import_recordings([tmp_path])
+    (problem,) = report.problems.values()
+    assert (problem.path, problem.line) == (closed, 0)
+    assert "Permission denied" in problem.reason
+    assert await stored_lines(CLEARED)
+
+
+async def test_file_names_that_are_no_text_are_imported(tmp_path: Path) -> None:
+    path = copy_of(BACKGROUND, tmp_path)
+    folder = path.with_suffix("") / "tool-results"
+    folder.mkdir()
+    Path(os.fsdecode(os.fsencode(folder) + b"/\xff\xfe.txt")).write_text("output")
+    report = await import_recordings([tmp_path])
+    assert report.problems == {}
+    assert json.loads((await stored_lines(BACKGROUND, "tool-results/\ufffd\ufffd.txt"))[0])["data"] == "output"
+
+
+async def test_a_folder_called_like_one_of_the_clients_is_no_hindrance(tmp_path: Path) -> None:
+    path = copy_of(CLEARED, tmp_path / "subagents" / "tool-results")
+    assert (await import_recordings([path])).sessions_new == 1
+    assert (await import_recordings([tmp_path])).sessions_unchanged == 1
 
 
 def many_lines(path: Path) -> Iterator[str]:

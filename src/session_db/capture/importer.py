@@ -7,6 +7,7 @@ goes on where it stopped, and a second one changes nothing.
 import base64
 import functools
 import json
+import os
 import socket
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
@@ -23,6 +24,7 @@ from session_db.crud.erasing import erase_deleted_sessions
 from session_db.crud.sdk_sessions import get_sdk_session, lift_tombstone, sdk_key, session_id_of
 from session_db.crud.transcripts import find_transcripts
 from session_db.database import UnitOfWork, get_async_session, in_transaction
+from session_db.errors import NotFound
 from session_db.models.text import readable
 
 BATCH_LINES = 1000
@@ -32,7 +34,7 @@ CHUNK_BYTES = 1024 * 1024
 
 @dataclass(frozen=True)
 class Problem:
-    """A line that could not be read."""
+    """A line that could not be read, or with line 0 a whole file or folder."""
 
     path: Path
     line: int
@@ -94,7 +96,7 @@ async def import_recordings(
         NotFound: a path does not exist.
     """
     importer = _Importer(on_progress or (lambda _: None), restore_deleted=restore_deleted)
-    for recording in find_recordings(paths):
+    for recording in find_recordings(paths, importer.note_unreadable):
         await importer.recording(recording)
     return importer.report
 
@@ -115,12 +117,24 @@ class _Importer:
             return
         written: list[Recorded] = []
         for stream in recording.streams:
-            written += await self._stream(recording, stream)
+            try:
+                written += await self._stream(recording, stream)
+            except OSError as error:
+                self.note_unreadable(error)
+            except NotFound:
+                # It was deleted in the meantime.
+                self.report.sessions_deleted += 1
+                return
         async with get_async_session() as db:
             binding = await get_sdk_session(db, key)
         if binding is not None and binding.session_id is not None:
             self.report.session_ids.append(binding.session_id)
         self._count(written)
+
+    def note_unreadable(self, error: OSError) -> None:
+        """Note a file or folder that cannot be read; the others go on."""
+        path = Path(os.fsdecode(error.filename or "."))
+        self.report.problems[path, 0] = Problem(path, 0, f"it cannot be read: {error.strerror}")
 
     def _count(self, written: list[Recorded]) -> None:
         for recorded in written:

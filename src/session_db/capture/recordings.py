@@ -1,10 +1,11 @@
 """Where Claude Code keeps its recordings: one file a session, with its sub-agents' and tool results beside it."""
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from session_db.errors import NotFound
+from session_db.models.text import readable
 
 SUBAGENTS = "subagents"
 TOOL_RESULTS = "tool-results"
@@ -24,7 +25,7 @@ class Stream:
     @property
     def sdk_agent_id(self) -> str | None:
         """The SDK's id of the sub-agent whose transcript this is."""
-        return self.path.stem.removeprefix("agent-") if self.subpath.startswith(SUBAGENTS + "/") else None
+        return readable(self.path.stem).removeprefix("agent-") if self.subpath.startswith(SUBAGENTS + "/") else None
 
     @property
     def meta_path(self) -> Path:
@@ -45,10 +46,14 @@ class Recording:
         return sum(stream.path.stat().st_size for stream in self.streams if stream.path.is_file())
 
 
-def find_recordings(paths: Iterable[Path]) -> Iterator[Recording]:
+def find_recordings(paths: Iterable[Path], on_unreadable: Callable[[OSError], None] | None = None) -> Iterator[Recording]:
     """Find the recordings at or below these paths; each comes once.
 
     A path is a transcript, a session's folder, a project's folder, or the folder of all projects.
+
+    Args:
+        paths: where to look.
+        on_unreadable: told of each folder that cannot be read; the search goes on without it.
 
     Raises:
         NotFound: a path does not exist.
@@ -57,35 +62,60 @@ def find_recordings(paths: Iterable[Path]) -> Iterator[Recording]:
     for path in paths:
         if not path.exists():
             raise NotFound(f"there is no file or folder {path}; name a transcript, a project folder or ~/.claude/projects.", path=str(path))
-        for transcript in _transcripts(path.resolve()):
+        for transcript in _transcripts(path.resolve(), on_unreadable or (lambda _: None)):
             if transcript not in seen:
                 seen.add(transcript)
                 yield _recording(transcript)
 
 
-def _transcripts(path: Path) -> Iterator[Path]:
+def _transcripts(path: Path, on_unreadable: Callable[[OSError], None]) -> Iterator[Path]:
     """Give where each session's own transcript is, or would be."""
-    if SUBAGENTS in path.parts or TOOL_RESULTS in path.parts:
-        inside = next(number for number, part in enumerate(path.parts) if part in (SUBAGENTS, TOOL_RESULTS))
-        yield Path(*path.parts[:inside]).with_suffix(".jsonl")
+    beside = _transcript_beside(path)
+    if beside is not None:
+        yield beside
     elif path.is_file():
         yield path
-    elif (path / SUBAGENTS).is_dir() or (path / TOOL_RESULTS).is_dir():
+    elif _is_session_folder(path):
         yield path.with_name(path.name + ".jsonl")
     else:
-        for child in sorted(path.iterdir()):
+        try:
+            children = sorted(path.iterdir())
+        except OSError as error:
+            on_unreadable(error)
+            return
+        for child in children:
             if child.is_dir() and not child.is_symlink():
-                yield from _transcripts(child)
+                yield from _transcripts(child, on_unreadable)
             elif child.suffix == ".jsonl" and child.is_file():
                 yield child
+
+
+def _is_session_folder(path: Path) -> bool:
+    return path.with_name(path.name + ".jsonl").is_file() or any((path / SUBAGENTS).glob("agent-*.jsonl"))
+
+
+def _transcript_beside(path: Path) -> Path | None:
+    """Return the transcript of the session that a sub-agent's file or a tool result belongs to."""
+    for number, part in reversed(list(enumerate(path.parts))):
+        if part in (SUBAGENTS, TOOL_RESULTS) and number:
+            transcript = Path(*path.parts[:number])
+            transcript = transcript.with_name(transcript.name + ".jsonl")
+            if transcript.is_file() or path.name.startswith("agent-"):
+                return transcript
+    return None
 
 
 def _recording(transcript: Path) -> Recording:
     folder = transcript.with_suffix("")
     streams = [Stream(transcript, "")] if transcript.is_file() else []
-    streams += [Stream(path, str(path.relative_to(folder).with_suffix("").as_posix())) for path in _files(folder / SUBAGENTS, ".jsonl")]
-    streams += [Stream(path, path.relative_to(folder).as_posix()) for path in _files(folder / TOOL_RESULTS, "")]
-    return Recording(transcript.stem, transcript.parent.name, streams)
+    streams += [Stream(path, _name(path.relative_to(folder).with_suffix(""))) for path in _files(folder / SUBAGENTS, ".jsonl")]
+    streams += [Stream(path, _name(path.relative_to(folder))) for path in _files(folder / TOOL_RESULTS, "")]
+    return Recording(readable(transcript.stem), readable(transcript.parent.name), streams)
+
+
+def _name(path: Path) -> str:
+    """Return a path as a name; bytes that are no text become U+FFFD."""
+    return readable(path.as_posix())
 
 
 def _files(folder: Path, suffix: str) -> list[Path]:

@@ -92,6 +92,7 @@ def print_report(report: ImportReport) -> None:
         console().print("Deleted sessions stay deleted; --restore-deleted imports them again.")
     problems = list(report.problems.values())
     for problem in problems[:SHOWN_PROBLEMS]:
-        messages_console().print(f"{problem.path}:{problem.line}: {one_line(problem.reason)}; skipped.", markup=False, soft_wrap=True)
+        place = f"{problem.path}:{problem.line}" if problem.line else str(problem.path)
+        messages_console().print(f"{one_line(place)}: {one_line(problem.reason)}; skipped.", markup=False, soft_wrap=True)
     if len(problems) > SHOWN_PROBLEMS:
         messages_console().print(f"… and {len(problems) - SHOWN_PROBLEMS} more lines that could not be read; --json lists them all.")
