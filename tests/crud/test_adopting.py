@@ -2,8 +2,11 @@
 
 from datetime import UTC, datetime
 from decimal import Decimal
+from typing import Any
 
 import pytest
+from sqlalchemy import select
+from sqlmodel import col
 
 from session_db import crud
 from session_db.crud.locking import lock_session
@@ -78,6 +81,57 @@ class TestAdopt:
         messages = await crud.load_messages_paginated(db, workflow.id)
         assert [(row["message_index"], row["content"]) for row in messages] == [(0, "mine"), (1, "two")]
         assert await crud.get_message_count(db, workflow.id) == 2
+
+    async def test_what_somebody_set_by_hand_is_kept(self, db: UnitOfWork) -> None:
+        chat = await make_session(db, session_id=new_id())
+        main = await make_agent(db, chat, id=main_agent_id(chat.id, str(chat.id)), agent_type="main")
+        await bind_sdk_session(db, str(chat.id), chat.id, main.id, "auto")
+        await crud.update_agent(db, main.id, AgentUpdate(cost=3.0, input_tokens=7, metadata={"keep": 1}))
+        reviewer = await make_agent(db, chat, agent_type="reviewer", sdk_session_id=str(chat.id), cost=2.5)
+        workflow = await make_session(db, session_slug="feature")
+        agent = await make_agent(db, workflow, agent_type="build", metadata={"mine": 2})
+        updated = await crud.update_agent(db, agent.id, AgentUpdate(sdk_session_id=str(chat.id)))
+        session = await crud.get_session(db, workflow.id)
+        assert updated is not None
+        assert session is not None
+        assert (updated.cost, updated.input_tokens, updated.metadata_) == (3.0, 7, {"keep": 1, "mine": 2})
+        assert session.total_cost == 5.5
+        kept = await crud.get_agent(db, reviewer.id)
+        assert kept is not None
+        assert (kept.session_id, kept.cost) == (workflow.id, 2.5)
+
+    async def test_a_chat_adopts_nothing(self, db: UnitOfWork) -> None:
+        chat, _, _ = await recorded(db)
+        other = await make_session(db)
+        with pytest.raises(Conflict, match=str(chat.id)):
+            await make_agent(db, other, sdk_session_id=str(chat.id))
+        assert await crud.get_session(db, chat.id) is not None
+
+    async def test_a_chat_that_revived_a_deleted_sdk_session_is_left_alone(self, db: UnitOfWork) -> None:
+        chat, _, _ = await recorded(db)
+        await crud.delete_session(db, chat.id)
+        mine = await make_session(db)
+        await make_agent(db, mine, sdk_session_id=str(chat.id))
+        workflow = await make_session(db, session_slug="feature")
+        with pytest.raises(Conflict, match=str(mine.id)):
+            await make_agent(db, workflow, sdk_session_id=str(chat.id))
+        assert await crud.get_session(db, mine.id) is not None
+
+    async def test_many_sub_agents_in_any_order_move(self, db: UnitOfWork) -> None:
+        chat, main, _ = await recorded(db)
+        of_chat: dict[str, Any] = {"session_id": chat.id, "agent_type": "Explore", "parent_agent_id": main.id}
+        agents = [Agent(id=derived_id(chat.id, f"s{number}"), sdk_agent_id=f"s{number}", **of_chat) for number in range(2000)]
+        db.add_all(agents)
+        await db.flush()
+        agents[5].parent_agent_id = agents[6].id
+        await db.flush()
+        workflow = await make_session(db, session_slug="feature")
+        agent = await make_agent(db, workflow, agent_type="build", sdk_session_id=str(chat.id))
+        rows = await db.execute(select(Agent).where(col(Agent.session_id) == workflow.id))
+        moved = {row.sdk_agent_id: row for row in rows.scalars()}
+        assert len(moved) == 2002
+        assert moved["s5"].parent_agent_id == moved["s6"].id
+        assert moved["s6"].parent_agent_id == agent.id
 
     async def test_a_session_that_was_bound_on_purpose_is_left_alone(self, db: UnitOfWork) -> None:
         owner = await make_session(db, session_slug="owner")

@@ -14,7 +14,7 @@ from session_db.capture.entries import Facts, Reading, Source, read_entries
 from session_db.capture.prices import computed_cost
 from session_db.crud.agent_logs import append_agent_logs, get_tool_calls
 from session_db.crud.agents import ensure_agent
-from session_db.crud.locking import lock_session
+from session_db.crud.locking import lock_session_if_any
 from session_db.crud.messages import extend_message, save_display_messages
 from session_db.crud.sdk_sessions import bind_sdk_session, get_sdk_session, main_agent_id, sdk_key, session_id_of
 from session_db.crud.sessions import ensure_session
@@ -27,7 +27,7 @@ from session_db.crud.transcripts import (
     sum_reported_cost,
 )
 from session_db.crud.usage import TOKENS, get_usage, put_usage
-from session_db.errors import NotFound
+from session_db.errors import Conflict, NotFound
 from session_db.ids import derived_id
 from session_db.models import Agent, AgentCreate, Session, SessionCreate, Transcript
 from session_db.models.table import JSONText
@@ -88,23 +88,8 @@ async def open_stream(db: AsyncSession, name: StreamName, began: datetime) -> Op
     Raises:
         NotFound: the session was deleted.
     """
-    key = sdk_key(name.sdk_session_id, name.project_key)
-    binding = await get_sdk_session(db, key)
-    if binding is None:
-        session_id = session_id_of(name.sdk_session_id, name.project_key)
-        binding = await bind_sdk_session(db, key, session_id, main_agent_id(session_id, name.sdk_session_id), "auto")
-    if binding.session_id is None or binding.agent_id is None:
-        raise NotFound(f"the session of SDK session {name.sdk_session_id} was deleted; import it with --restore-deleted.", sdk_key=key)
-    is_new = False
-    if binding.bound_by == "auto":
-        new = SessionCreate(
-            session_id=binding.session_id, agent_name="claude-code", provider="anthropic", use_claude_code=True, status="idle"
-        )
-        is_new = await ensure_session(db, new, began)
-    session = await lock_session(db, binding.session_id)
-    main = AgentCreate(
-        id=binding.agent_id, session_id=session.id, agent_type="main", sdk_session_id=readable(name.sdk_session_id[:MAX_UUID])
-    )
+    session, agent_id, is_new = await _bound_session(db, name, began)
+    main = AgentCreate(id=agent_id, session_id=session.id, agent_type="main", sdk_session_id=readable(name.sdk_session_id[:MAX_UUID]))
     agent = await ensure_agent(db, main)
     if name.sdk_agent_id is not None:
         agent = await _sub_agent(db, name, agent)
@@ -112,6 +97,31 @@ async def open_stream(db: AsyncSession, name: StreamName, began: datetime) -> Op
     if name.agent_meta is not None:
         transcript.meta = JSONText(name.agent_meta)
     return OpenStream(name, session, is_new, agent, transcript)
+
+
+async def _bound_session(db: AsyncSession, name: StreamName, began: datetime) -> tuple[Session, UUID, bool]:
+    """Return the session of an SDK session, locked, its agent's id, and whether it was made now.
+
+    A session is made together with its binding and never later: while this waits for the lock, it may be deleted, or adopted.
+    """
+    key = sdk_key(name.sdk_session_id, name.project_key)
+    own_id = session_id_of(name.sdk_session_id, name.project_key)
+    for _ in range(5):
+        binding, is_bound_now = await bind_sdk_session(db, key, own_id, main_agent_id(own_id, name.sdk_session_id), "auto")
+        if binding.session_id is None or binding.agent_id is None:
+            raise NotFound(f"the session of SDK session {name.sdk_session_id} was deleted; import it with --restore-deleted.", sdk_key=key)
+        is_new = is_bound_now and await ensure_session(db, _new_session(own_id), began)
+        session = await lock_session_if_any(db, binding.session_id)
+        now_bound = await get_sdk_session(db, key)
+        if session is not None and now_bound is not None and now_bound.session_id == session.id and now_bound.agent_id is not None:
+            return session, now_bound.agent_id, is_new
+        if is_bound_now:
+            break
+    raise Conflict(f"session {own_id} was deleted and is still being erased; repeat the import when it is gone.", session_id=own_id)
+
+
+def _new_session(session_id: UUID) -> SessionCreate:
+    return SessionCreate(session_id=session_id, agent_name="claude-code", provider="anthropic", use_claude_code=True, status="idle")
 
 
 async def _sub_agent(db: AsyncSession, name: StreamName, main: Agent) -> Agent:

@@ -45,13 +45,17 @@ async def get_sdk_session(db: AsyncSession, key: str) -> SDKSession | None:
     return (await db.execute(query)).scalar_one_or_none()
 
 
-async def bind_sdk_session(db: AsyncSession, key: str, session_id: UUID, agent_id: UUID, bound_by: BoundBy) -> SDKSession:
-    """Bind an SDK session, unless it is bound or a tombstone, and return what holds."""
+async def bind_sdk_session(db: AsyncSession, key: str, session_id: UUID, agent_id: UUID, bound_by: BoundBy) -> tuple[SDKSession, bool]:
+    """Bind an SDK session, unless it is bound or a tombstone, and return what holds, and whether this call made it.
+
+    Where another transaction is about to bind it, it is waited for.
+    """
     fresh = insert(SDKSession).values(sdk_key=key, session_id=session_id, agent_id=agent_id, bound_by=bound_by)
-    await db.execute(fresh.on_conflict_do_nothing(index_elements=["sdk_key"]))
+    made = await db.execute(fresh.on_conflict_do_nothing(index_elements=["sdk_key"]).returning(col(SDKSession.sdk_key)))
+    is_new = made.first() is not None
     binding = await get_sdk_session(db, key)
     assert binding is not None  # noqa: S101  inserted above, or found by the insert
-    return binding
+    return binding, is_new
 
 
 async def lift_tombstone(db: AsyncSession, key: str) -> None:
@@ -82,17 +86,20 @@ async def bind_agent(db: AsyncSession, agent: Agent) -> None:
     if agent.sdk_session_id is None:
         return
     key = sdk_key(agent.sdk_session_id)
-    binding = await bind_sdk_session(db, key, agent.session_id, agent.id, "agent")
+    binding, _ = await bind_sdk_session(db, key, agent.session_id, agent.id, "agent")
+    # A tombstone ends here: the agent is alive.
+    bound_by = "agent" if binding.session_id is None else binding.bound_by
     if binding.session_id not in (None, agent.session_id):
+        target = await lock_session(db, agent.session_id)
         adopted = await lock_session_if_any(db, binding.session_id) if binding.bound_by == "auto" else None
-        if adopted is None or adopted.session_type != "chat" or binding.agent_id is None:
+        if adopted is None or adopted.session_type != "chat" or target.session_type == "chat":
             raise Conflict(
                 f"SDK session {agent.sdk_session_id} is recorded in session {binding.session_id}; "
                 "give the agent to that session, or delete it first.",
                 sdk_session_id=agent.sdk_session_id,
                 session_id=binding.session_id,
             )
-        await adopt_session(db, adopted, binding.agent_id, agent)
-    # A tombstone ends here: the agent is alive.
-    values = {"session_id": agent.session_id, "agent_id": agent.id, "deleted_at": None}
+        await adopt_session(db, adopted, main_agent_id(adopted.id, agent.sdk_session_id), agent)
+        bound_by = "agent"
+    values = {"session_id": agent.session_id, "agent_id": agent.id, "deleted_at": None, "bound_by": bound_by}
     await db.execute(update(SDKSession).where(col(SDKSession.sdk_key) == key).values(values).execution_options(synchronize_session=False))

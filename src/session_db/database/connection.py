@@ -2,9 +2,10 @@
 
 import asyncio
 import functools
+import time
+from collections.abc import AsyncGenerator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
-from weakref import WeakKeyDictionary
 
 import asyncpg
 from sqlalchemy import NullPool
@@ -18,16 +19,29 @@ if TYPE_CHECKING:
     from session_db.database.embedded import EmbeddedServer
 
 
+RECOVERY_SECONDS = 10
+"""How long a connection waits for the embedded server to recover from a crash."""
+
+_GONE = (
+    ConnectionError,
+    FileNotFoundError,
+    asyncpg.CannotConnectNowError,
+    asyncpg.ConnectionDoesNotExistError,
+    asyncpg.InternalClientError,
+)
+
+
 class _Engines:
-    by_loop: ClassVar[WeakKeyDictionary[asyncio.AbstractEventLoop, AsyncEngine]] = WeakKeyDictionary()
+    by_loop: ClassVar[dict[asyncio.AbstractEventLoop, AsyncEngine]] = {}
+    guards: ClassVar[dict[asyncio.AbstractEventLoop, AsyncGenerator[None]]] = {}
     unbound: AsyncEngine | None = None
 
 
 def get_engine() -> AsyncEngine:
     """Return the engine of the running event loop, made at the first call; nothing is connected yet.
 
-    Connections belong to the loop that opened them, so each loop has a pool of its own. An engine asked for outside of a loop is
-    the one of the loop that asks next.
+    Connections belong to the loop that opened them, so each loop has a pool of its own, which is closed when the loop ends. An engine
+    asked for outside of a loop is the one of the loop that asks next.
     """
     try:
         loop = asyncio.get_running_loop()
@@ -36,6 +50,10 @@ def get_engine() -> AsyncEngine:
         return _Engines.unbound
     engine = _Engines.by_loop.get(loop)
     if engine is None:
+        for ended in [other for other in list(_Engines.by_loop) if other.is_closed()]:
+            # It ended without a chance to close its connections; without its engine they are garbage.
+            _Engines.by_loop.pop(ended, None)
+            _Engines.guards.pop(ended, None)
         engine, _Engines.unbound = _Engines.unbound or create_engine(get_settings()), None
         _Engines.by_loop[loop] = engine
     return engine
@@ -43,14 +61,37 @@ def get_engine() -> AsyncEngine:
 
 async def close_db() -> None:
     """Close the connections of this event loop and give the embedded server back. The next use opens them anew."""
-    engine = _Engines.by_loop.pop(asyncio.get_running_loop(), None) or _Engines.unbound
+    loop = asyncio.get_running_loop()
+    guard = _Engines.guards.pop(loop, None)
+    engine = _Engines.by_loop.pop(loop, None) or _Engines.unbound
     _Engines.unbound = None
     if engine is not None:
         await engine.dispose()
+    if guard is not None:
+        await guard.aclose()
     if not _Engines.by_loop:
         settings = get_settings()
         if settings.url is None:
             embedded_server(settings.home).release()
+
+
+async def _close_with_loop() -> AsyncGenerator[None]:
+    """Close the connections of this loop when it ends: a loop closes the generators that are open in it."""
+    loop = asyncio.get_running_loop()
+    try:
+        yield
+    finally:
+        _Engines.guards.pop(loop, None)
+        engine = _Engines.by_loop.pop(loop, None)
+        if engine is not None:
+            await engine.dispose()
+
+
+async def _guard_loop() -> None:
+    loop = asyncio.get_running_loop()
+    if loop in _Engines.by_loop and loop not in _Engines.guards:
+        guard = _Engines.guards[loop] = _close_with_loop()
+        await anext(guard)
 
 
 def create_engine(settings: Settings, *, pooled: bool = True) -> AsyncEngine:
@@ -78,8 +119,11 @@ def embedded_server(home: Path) -> "EmbeddedServer":
 
 
 async def _connect(settings: Settings, *, command_timeout: float | None) -> Any:
-    # A plan that is kept was made for whoever came first: for a table that was still empty, or for a session of three rows.
-    server_settings = {"application_name": "session-db", "plan_cache_mode": "force_custom_plan"}
+    await _guard_loop()
+    server_settings = {"application_name": "session-db"}
+    if settings.statement_cache_size:
+        # A plan that is kept was made for whoever came first: for a table that was still empty, or for a session of three rows.
+        server_settings["plan_cache_mode"] = "force_custom_plan"
     if settings.schema_name is not None:
         server_settings["search_path"] = f'"{settings.schema_name}"'
     arguments: dict[str, Any] = {
@@ -98,10 +142,13 @@ async def _connect(settings: Settings, *, command_timeout: float | None) -> Any:
 async def _connect_embedded(home: Path, arguments: dict[str, Any]) -> Any:
     """Connect to the embedded server, which is asked for before every connection: after a crash the pool heals by itself."""
     server = embedded_server(home)
-    await asyncio.to_thread(server.acquire)
-    try:
-        return await asyncpg.connect(**arguments, **server.connect_arguments)
-    except (OSError, asyncpg.PostgresError, asyncpg.InterfaceError, asyncpg.InternalClientError):
-        # It was killed after it said that it runs; it is started anew.
+    deadline = time.monotonic() + RECOVERY_SECONDS
+    while True:
         await asyncio.to_thread(server.acquire)
-        return await asyncpg.connect(**arguments, **server.connect_arguments)
+        try:
+            return await asyncpg.connect(**arguments, **server.connect_arguments)
+        except _GONE:
+            # It was killed after it said that it runs, or it recovers from the kill of one of its processes.
+            if time.monotonic() > deadline:
+                raise
+            await asyncio.sleep(0.05)
