@@ -12,12 +12,14 @@ from typing import Any
 from uuid import UUID
 
 import pytest
+from sqlalchemy import text
 
 from session_db import crud
+from session_db.capture import record
 from session_db.capture.importer import import_recordings
 from session_db.database import async_session
 from session_db.models import Usage
-from tests.capture.recorded import BACKGROUND, CLEARED, changed, copy_of, count_of, stored_lines
+from tests.capture.recorded import BACKGROUND, CLEARED, changed, copy_of, count_of, entries_of, stored_lines, write_entries
 from tests.databases import Database
 
 pytestmark = pytest.mark.usefixtures("fresh_database")
@@ -44,7 +46,7 @@ async def test_a_torn_last_line_is_reported_and_read_when_it_is_whole(tmp_path: 
     ("bad", "reason"),
     [
         (b'{"type": "user", "uuid": "torn', "no JSON"),
-        (b'{"type": "user", "number": NaN}', "NaN is no JSON"),
+        (b'{"type": "user", "number": NaN}', "NaN, which is no JSON"),
         (b'["a list"]', "holds a list"),
         (b'{"text": "\xff\xfe"}', "no UTF-8"),
         (b'{"deep": ' + b"[" * 5000 + b"]" * 5000 + b"}", "nested deeper"),
@@ -112,6 +114,55 @@ async def test_unknown_types_and_fields_are_kept(tmp_path: Path) -> None:
     assert "hologramBlock" in {event.event_type for event in events}
     assert session is not None
     assert session.title == "\ufffd a title in two lines \ufffd"
+
+
+async def test_values_that_fit_no_column_stop_nothing(tmp_path: Path) -> None:
+    path = copy_of(BACKGROUND, tmp_path)
+    answer = next(entry for entry in entries_of(path) if entry["type"] == "assistant")
+    much = answer | {
+        "uuid": "much",
+        "message": answer["message"] | {"id": "msg_much", "usage": {"output_tokens": 2**53 - 1, "input_tokens": 10**10}},
+    }
+    early = answer | {"uuid": "early", "timestamp": "0001-01-01T00:00:00Z", "message": answer["message"] | {"id": "msg_early"}}
+    write_entries(path, [entry | ({"cwd": "/" + "é/" * 3000} if "cwd" in entry else {}) for entry in [*entries_of(path), much, early]])
+    (meta,) = path.with_suffix("").glob("subagents/*.meta.json")
+    meta.write_text('{"agentType": "x", "value": NaN}')
+    copy_of(CLEARED, tmp_path)
+    report = await import_recordings([tmp_path])
+    assert report.problems == {}
+    assert report.sessions_new == 2
+    async with async_session() as db:
+        session = await crud.get_session(db, BACKGROUND)
+    assert session is not None
+    assert session.working_dir is not None
+    assert session.working_dir.startswith("/é/é")
+    assert session.metadata_["working_dir"] == "/" + "é/" * 3000
+
+
+async def test_a_file_that_the_database_refuses_is_set_aside(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    refused = copy_of(BACKGROUND, tmp_path)
+    copy_of(CLEARED, tmp_path)
+    written = record.append_to_stream
+
+    async def refuse(db: Any, stream: Any, *arguments: Any, **keywords: Any) -> Any:
+        if stream.session.id == BACKGROUND:
+            await db.execute(text("SELECT CAST('x' AS integer)"))
+        return await written(db, stream, *arguments, **keywords)
+
+    monkeypatch.setattr("session_db.capture.importer.append_to_stream", refuse)
+    report = await import_recordings([tmp_path])
+    assert (refused, 0) in report.problems
+    assert "cannot be stored" in report.problems[refused, 0].reason
+    assert await stored_lines(CLEARED)
+
+
+async def test_what_is_no_transcript_makes_no_session(tmp_path: Path) -> None:
+    (tmp_path / "history.jsonl").write_text('{"display": "hello", "sessionId": "x"}\n')
+    (tmp_path / "empty.jsonl").write_text("")
+    (tmp_path / "bad.jsonl").write_text("not JSON\n")
+    report = await import_recordings([tmp_path])
+    assert report.sessions_new == 0
+    assert {path.name: problem.line for (path, _), problem in report.problems.items()} == {"history.jsonl": 0, "bad.jsonl": 1}
 
 
 async def test_repeated_uuids_are_kept_and_say_nothing_new(tmp_path: Path) -> None:

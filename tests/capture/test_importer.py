@@ -377,3 +377,67 @@ async def test_agents_model_is_what_answered_last(tmp_path: Path) -> None:
     assert agent.model == "claude-unheard-of-9"
     assert usage.computed_cost is None
     assert usage.input_tokens == 1200
+
+
+class TestOtherCopies:
+    async def test_a_shorter_copy_changes_nothing_however_often(self, tmp_path: Path) -> None:
+        whole = copy_of(BACKGROUND, tmp_path / "whole")
+        part = copy_of(BACKGROUND, tmp_path / "part")
+        part.write_bytes(b"".join(whole.read_bytes().splitlines(keepends=True)[:30]))
+        await import_recordings([whole])
+        for _ in range(3):
+            report = await import_recordings([whole, part])
+            assert (report.entries, report.events, report.messages) == (0, 0, 0)
+        assert await stored_lines(BACKGROUND) == whole.read_text().splitlines()
+
+    async def test_a_file_that_is_cut_and_grows_again_is_there_once(self, tmp_path: Path) -> None:
+        path = copy_of(BACKGROUND, tmp_path)
+        whole = path.read_bytes()
+        await import_recordings([path])
+        path.write_bytes(b"".join(whole.splitlines(keepends=True)[:30]))
+        await import_recordings([path])
+        path.write_bytes(whole)
+        assert (await import_recordings([path])).entries == 0
+        assert await stored_lines(BACKGROUND) == whole.decode().splitlines()
+
+    async def test_another_beginning_in_another_project_doubles_no_answer(self, tmp_path: Path) -> None:
+        path = copy_of(CLEARED, tmp_path)
+        await import_recordings([path])
+        moved = tmp_path / "-home-dev-other" / path.name
+        moved.parent.mkdir()
+        moved.write_text(json.dumps({"type": "relocated", "relocatedCwd": "/home/dev/other"}) + "\n" + path.read_text())
+        report = await import_recordings([moved])
+        assert report.entries == 1
+        async with async_session() as db:
+            messages = await crud.load_messages_paginated(db, CLEARED)
+        assert [message["content"] for message in messages] == ["[[Q]] after", "Hello-from-fake"]
+
+    async def test_a_file_that_was_rewritten_behind_its_beginning_loses_nothing(self, tmp_path: Path) -> None:
+        path = copy_of(CLEARED, tmp_path)
+        entries = entries_of(path)
+        answer = next(entry for entry in entries if entry["type"] == "assistant")
+        filler = {"type": "system", "subtype": "filler", "content": "x" * 5000}
+
+        def answers(prefix: str, count: int) -> list[dict[str, Any]]:
+            return [answer | {"uuid": f"{prefix}-{n}", "message": answer["message"] | {"id": f"msg_{prefix}_{n}"}} for n in range(count)]
+
+        write_entries(path, [*entries, filler, *answers("old", 20)])
+        await import_recordings([path])
+        write_entries(path, [*entries, filler, *answers("new", 40)])
+        report = await import_recordings([path])
+        assert (report.entries, report.problems) == (40, {})
+        async with async_session() as db:
+            assert await crud.get_message_count(db, CLEARED) == 2 + 20 + 40
+
+    async def test_what_the_client_says_later_of_a_sub_agent_is_taken(self, tmp_path: Path) -> None:
+        path = copy_of(BACKGROUND, tmp_path)
+        (meta,) = path.with_suffix("").glob("subagents/*.meta.json")
+        text = meta.read_text()
+        meta.unlink()
+        await import_recordings([path])
+        meta.write_text(text)
+        await import_recordings([path])
+        async with async_session() as db:
+            agents = await crud.list_agents(db, BACKGROUND)
+        assert [(agent.agent_type, agent.name) for agent in agents] == [("main", None), ("general-purpose", "Look around")]
+        assert (await import_recordings([path])).sessions_unchanged == 1

@@ -21,6 +21,9 @@ MESSAGE_LIMIT = 1_000_000
 
 TITLE_LIMIT = 200
 
+MAX_TOKENS = 10**10
+"""Tokens that one answer may have; what says more is no count, and its cost would fit no column."""
+
 _EVENT_TYPES = {
     "text": "TextBlock",
     "thinking": "ThinkingBlock",
@@ -64,6 +67,7 @@ class Facts:
     agent_setting: str | None = None
     agent_status: str | None = None
     agent_error: str | None = None
+    answered_at: datetime | None = None
 
 
 @dataclass
@@ -161,6 +165,7 @@ def _read_answer(reading: Reading, source: Source, key: str, entry: dict[str, An
         ]
         for text in texts:
             _say(reading, readable(message_id[:255]), "assistant", text, moment)
+    reading.facts.answered_at = moment
     _note_progress(reading.facts, entry, message)
     model = _text(message.get("model"))
     if model is None or model == _SYNTHETIC or is_copy(entry):
@@ -214,7 +219,7 @@ def _read_user(reading: Reading, source: Source, key: str, entry: dict[str, Any]
         return
     texts = [content] if isinstance(content, str) else [_text(block.get("text")) or f"[{block.get('type')}]" for block in _blocks(content)]
     prompt = "\n\n".join(text for text in texts if text)
-    if not prompt or prompt.startswith(_NOT_TYPED):
+    if not prompt or prompt.lstrip().startswith(_NOT_TYPED):
         return
     _note_title(reading.facts, prompt, _FIRST_PROMPT_RANK)
     _say(reading, readable(key[:255]), "user", prompt, moment)
@@ -230,12 +235,11 @@ def _is_typed(entry: dict[str, Any]) -> bool:
 
 def _say(reading: Reading, client_id: str, role: str, text: str, moment: datetime) -> None:
     said = reading.messages.get(client_id)
-    whole = readable(text[:MESSAGE_LIMIT])
     if said is None:
-        said = reading.messages[client_id] = {"role": role, "content": whole, "timestamp": moment.isoformat(), "client_id": client_id}
-    else:
-        said["content"] = f"{said['content']}\n\n{whole}"
-    if len(text) > MESSAGE_LIMIT:
+        said = reading.messages[client_id] = {"role": role, "content": "", "timestamp": moment.isoformat(), "client_id": client_id}
+    whole = f"{said['content']}\n\n{text}" if said["content"] else text
+    said["content"] = readable(whole[:MESSAGE_LIMIT])
+    if len(whole) > MESSAGE_LIMIT:
         said["truncated"] = True
 
 
@@ -288,4 +292,4 @@ def _number(value: Any) -> bool:
 
 
 def _count(value: Any) -> int:
-    return value if isinstance(value, int) and not isinstance(value, bool) and 0 <= value < 2**53 else 0
+    return value if isinstance(value, int) and not isinstance(value, bool) and 0 <= value <= MAX_TOKENS else 0

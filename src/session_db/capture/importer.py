@@ -16,15 +16,18 @@ from pathlib import Path
 from typing import Any, BinaryIO
 from uuid import UUID
 
+from sqlalchemy.exc import DBAPIError
+
 from session_db.capture.entries import moment_of
-from session_db.capture.lines import BadLine, goes_on, head_of, line_number, read_lines
+from session_db.capture.lines import BadLine, fingerprint, line_number, parse_object, read_lines
 from session_db.capture.record import Entry, Recorded, StreamName, append_to_stream, open_stream
 from session_db.capture.recordings import Recording, Stream, find_recordings
 from session_db.crud.erasing import erase_deleted_sessions
 from session_db.crud.sdk_sessions import get_sdk_session, lift_tombstone, sdk_key, session_id_of
 from session_db.crud.transcripts import find_transcripts
 from session_db.database import UnitOfWork, get_async_session, in_transaction
-from session_db.errors import NotFound
+from session_db.database.violations import translate
+from session_db.errors import InvalidInput, NotFound
 from session_db.models.text import readable
 
 BATCH_LINES = 1000
@@ -73,6 +76,7 @@ class Position:
     project_key: str
     offset: int = 0
     is_rewritten: bool = False
+    agent_meta: Any = None
 
 
 Batches = Callable[[], Iterator[Batch]]
@@ -125,11 +129,20 @@ class _Importer:
                 # It was deleted in the meantime.
                 self.report.sessions_deleted += 1
                 return
+            except (DBAPIError, ValueError) as error:
+                self._set_aside(stream.path, error)
         async with get_async_session() as db:
             binding = await get_sdk_session(db, key)
         if binding is not None and binding.session_id is not None:
             self.report.session_ids.append(binding.session_id)
         self._count(written)
+
+    def _set_aside(self, path: Path, error: DBAPIError | ValueError) -> None:
+        """Note a file with a value that cannot be stored; the others go on."""
+        reason = translate(error) if isinstance(error, DBAPIError) else error
+        if not isinstance(reason, ValueError):
+            raise error
+        self.report.problems[path, 0] = Problem(path, 0, f"a value in it cannot be stored: {reason}")
 
     def note_unreadable(self, error: OSError) -> None:
         """Note a file or folder that cannot be read; the others go on."""
@@ -184,6 +197,14 @@ class _Importer:
         for batch in batches():
             written.append(await in_transaction(functools.partial(target.write, batch=batch)))
             self.on_progress(batch.end - batch.start)
+        if (
+            not written
+            and target.name.agent_meta is not None
+            and parse_object(target.name.agent_meta) != position.agent_meta
+            and position.offset
+        ):
+            nothing = Batch([], position.offset, position.offset)
+            written.append(await in_transaction(functools.partial(target.write, batch=nothing)))
         return written
 
     def _transcript(self, path: Path, file: BinaryIO, offset: int) -> Iterator[Batch]:
@@ -202,7 +223,7 @@ class _Importer:
             if len(lines) >= BATCH_LINES or end - start >= BATCH_BYTES:
                 yield Batch(lines, start, end)
                 lines, start = [], end
-        if end > start:
+        if lines or (offset and end > start):
             yield Batch(lines, start, end)
 
 
@@ -219,16 +240,19 @@ class _FileStream:
         Raises:
             _Overtaken: the stream is not where the batch begins.
         """
+        if batch.start == 0 and not self.name.subpath and not any(isinstance(entry.get("type"), str) for _, entry in batch.lines):
+            raise InvalidInput("it is no transcript: none of its first lines has a type.")
         changed = datetime.fromtimestamp(self.path.stat().st_mtime, UTC)
         stream = await open_stream(db, self.name, _first_moment(batch) or changed)
         if stream.transcript.file_offset != batch.start and not anew:
             raise _Overtaken
-        recorded = await append_to_stream(db, stream, batch.lines, changed, skip_known=anew)
+        stream.transcript.is_rewritten |= anew
+        recorded = await append_to_stream(db, stream, batch.lines, changed, skip_known=stream.transcript.is_rewritten)
         stream.transcript.file_path = readable(str(self.path))
         stream.transcript.file_offset = batch.end
         stream.transcript.mtime = changed
         with self.path.open("rb") as file:
-            stream.transcript.file_head = head_of(file)
+            stream.transcript.file_print = fingerprint(file, batch.end)
         await db.flush()
         return recorded
 
@@ -241,7 +265,7 @@ def _first_moment(batch: Batch) -> datetime | None:
 
 
 async def _position(recording: Recording, stream: Stream, file: BinaryIO) -> Position:
-    """Find how far a file was read: under its own project, or under the one that it was moved from."""
+    """Find how far a stream was read, from this file or from the one that it was before it moved."""
     size = stream.path.stat().st_size
     async with get_async_session() as db:
         binding = await get_sdk_session(db, sdk_key(recording.sdk_session_id, recording.project_key))
@@ -249,10 +273,11 @@ async def _position(recording: Recording, stream: Stream, file: BinaryIO) -> Pos
             return Position(recording.project_key)
         known = await find_transcripts(db, binding.session_id, recording.sdk_session_id, stream.subpath)
     for transcript in known:
-        if goes_on(file, transcript.file_head, transcript.file_offset, size):
-            return Position(transcript.project_key, transcript.file_offset)
-    is_rewritten = any(transcript.project_key == recording.project_key and transcript.file_offset for transcript in known)
-    return Position(recording.project_key, is_rewritten=is_rewritten)
+        if transcript.file_offset <= size and fingerprint(file, transcript.file_offset) == transcript.file_print:
+            return Position(transcript.project_key, transcript.file_offset, agent_meta=transcript.meta)
+    if known:
+        return Position(known[0].project_key, is_rewritten=True)
+    return Position(recording.project_key)
 
 
 def _name(recording: Recording, stream: Stream, position: Position) -> StreamName:
@@ -264,9 +289,10 @@ def _agent_meta(path: Path) -> str | None:
     """Return a sub-agent's .meta.json, or None where it has none that can be read."""
     try:
         text = path.read_text(encoding="utf-8")
-        return text if isinstance(json.loads(text), dict) else None
-    except (OSError, ValueError, RecursionError):
+        parse_object(text)
+    except (OSError, ValueError):
         return None
+    return text
 
 
 def _tool_result(file: BinaryIO, offset: int) -> Iterator[Batch]:

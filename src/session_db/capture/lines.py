@@ -7,13 +7,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, BinaryIO
 
-MAX_LINE_BYTES = 256 * 1024 * 1024
-"""A longer line is reported and skipped: it would not fit into memory several times, nor into a column."""
+MAX_LINE_BYTES = 64 * 1024 * 1024
+"""A longer line is reported and skipped: what is made of it, in ASCII and several times, would not fit into one message to the server."""
 
 MAX_NESTING = 500
 """A line nested deeper is reported and skipped: PostgreSQL's parser refuses a depth that depends on its stack."""
 
-_HEAD_BYTES = 4096
+_PRINT_BYTES = 4096
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,27 +59,35 @@ def _parsed(raw: bytes, start: int, end: int) -> Line | BadLine:
     is_last = not raw.endswith(b"\n")
     try:
         text = raw.removesuffix(b"\n").decode()
-        entry = json.loads(text, parse_constant=_refuse_constant)
+        return Line(text, parse_object(text), end)
     except UnicodeDecodeError as error:
         return BadLine(start, end, f"the line is no UTF-8: byte {error.start} is 0x{raw[error.start]:02x}", is_torn=is_last)
+    except json.JSONDecodeError as error:
+        what = "ends in the middle of a JSON object" if is_last else "is no JSON"
+        return BadLine(start, end, f"the line {what}: {error}", is_torn=is_last)
     except ValueError as error:
-        return BadLine(
-            start,
-            end,
-            f"the line ends in the middle of a JSON object: {error}" if is_last else f"the line is no JSON: {error}",
-            is_torn=is_last,
-        )
+        return BadLine(start, end, f"the line {error}")
+
+
+def parse_object(text: str) -> dict[str, Any]:
+    """Return a JSON object that PostgreSQL will take too.
+
+    Raises:
+        ValueError: the text holds none; the message says what it is instead.
+    """
+    try:
+        value = json.loads(text, parse_constant=_refuse_constant)
     except RecursionError:
-        return BadLine(start, end, f"the line is nested deeper than {MAX_NESTING} levels")
-    if not isinstance(entry, dict):
-        return BadLine(start, end, f"the line holds a {type(entry).__name__}, not an object", is_torn=is_last)
-    if text.count("[") + text.count("{") > MAX_NESTING and _depth(entry) > MAX_NESTING:
-        return BadLine(start, end, f"the line is nested deeper than {MAX_NESTING} levels")
-    return Line(text, entry, end)
+        raise ValueError(f"is nested deeper than {MAX_NESTING} levels") from None
+    if not isinstance(value, dict):
+        raise ValueError(f"holds a {type(value).__name__}, not an object")  # noqa: TRY004  it is one kind of bad text
+    if text.count("[") + text.count("{") > MAX_NESTING and _depth(value) > MAX_NESTING:
+        raise ValueError(f"is nested deeper than {MAX_NESTING} levels")
+    return value
 
 
 def _refuse_constant(word: str) -> Any:
-    raise ValueError(f"{word} is no JSON")
+    raise ValueError(f"holds {word}, which is no JSON")
 
 
 def _depth(value: Any) -> int:
@@ -93,19 +101,13 @@ def _depth(value: Any) -> int:
     return deepest
 
 
-def head_of(file: BinaryIO, size: int = _HEAD_BYTES) -> str:
-    """Return a fingerprint of a file's first bytes, with how many they are: ``size:digest``."""
+def fingerprint(file: BinaryIO, offset: int) -> str:
+    """Return a digest of a file's beginning and of what stands before a byte: another one is another file, or a rewritten one."""
     file.seek(0)
-    beginning = file.read(size)
-    return f"{len(beginning)}:{hashlib.sha256(beginning).hexdigest()}"
-
-
-def goes_on(file: BinaryIO, head: str | None, offset: int, size: int) -> bool:
-    """Say whether a file is the one that was read to this offset, perhaps grown since."""
-    if head is None or size < offset:
-        return False
-    read = head.partition(":")[0]
-    return head_of(file, int(read)) == head
+    digest = hashlib.sha256(file.read(min(offset, _PRINT_BYTES)))
+    file.seek(max(0, offset - _PRINT_BYTES))
+    digest.update(file.read(min(offset, _PRINT_BYTES)))
+    return digest.hexdigest()
 
 
 def line_number(path: Path, offset: int) -> int:

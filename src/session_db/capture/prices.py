@@ -2,7 +2,7 @@
 
 import functools
 from collections.abc import Mapping
-from datetime import datetime
+from datetime import UTC, datetime
 from decimal import Decimal
 from typing import Any
 
@@ -37,7 +37,7 @@ def _priced(model: str, day: int, counts: tuple[tuple[str, int], ...]) -> Decima
 
     arguments: dict[str, Any] = dict(counts)
     try:
-        moment = datetime.fromordinal(day).astimezone()
+        moment = datetime.fromordinal(day).replace(tzinfo=UTC)
         return calc_price(Usage(**arguments), model, provider_id="anthropic", genai_request_timestamp=moment).total_price
-    except (LookupError, OverflowError):
+    except (LookupError, ValueError, OverflowError):
         return None

@@ -10,7 +10,7 @@ from uuid import UUID
 
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from session_db.capture.entries import Facts, Reading, Source, read_entries
+from session_db.capture.entries import MESSAGE_LIMIT, Facts, Reading, Source, read_entries
 from session_db.capture.prices import computed_cost
 from session_db.crud.agent_logs import append_agent_logs, get_tool_calls
 from session_db.crud.agents import ensure_agent
@@ -34,6 +34,8 @@ from session_db.models.table import JSONText
 from session_db.models.text import readable
 
 MAX_UUID = 255
+MAX_WORKING_DIR = 600
+"""Characters of a working_dir, which stands in an index; a longer one is whole in the metadata."""
 
 Entry = tuple[str, dict[str, Any]]
 """An entry as its sender wrote it, and what it holds."""
@@ -128,7 +130,7 @@ async def _sub_agent(db: AsyncSession, name: StreamName, main: Agent) -> Agent:
     """Find or make the agent of a sub-agent's stream, and its parent where that is a sub-agent whose own stream comes later."""
     meta = json.loads(name.agent_meta) if name.agent_meta else {}
     parent_id = main.id
-    if isinstance(meta.get("parentAgentId"), str):
+    if isinstance(meta.get("parentAgentId"), str) and meta["parentAgentId"] != name.sdk_agent_id:
         parent = AgentCreate(
             id=derived_id(main.session_id, meta["parentAgentId"]), session_id=main.session_id, agent_type="agent", parent_agent_id=main.id
         )
@@ -144,9 +146,11 @@ async def _sub_agent(db: AsyncSession, name: StreamName, main: Agent) -> Agent:
     created = AgentCreate(id=derived_id(main.session_id, sdk_agent_id), session_id=main.session_id, **values)
     agent = await ensure_agent(db, created)
     for field, value in values.items():
-        # A row that was made as somebody's parent knows no more than its id.
-        if value is not None and (agent.sdk_agent_id is None or getattr(agent, field) is None):
+        # A row that was made before its file said more knows only that there is an agent.
+        if value is not None and (agent.sdk_agent_id is None or getattr(agent, field) in (None, "agent")):
             setattr(agent, field, value)
+    if parent_id != main.id:
+        agent.parent_agent_id = parent_id
     return agent
 
 
@@ -224,7 +228,7 @@ async def _save_messages(db: AsyncSession, session_id: UUID, messages: list[dict
     places = await save_display_messages(db, session_id, messages, last_activity=last_at) if messages else []
     for message, place in zip(messages, places, strict=True):
         if not place.is_new and message["role"] == "assistant":
-            await extend_message(db, session_id, message["client_id"], message["content"])
+            await extend_message(db, session_id, message["client_id"], message["content"], limit=MESSAGE_LIMIT)
     return sum(place.is_new for place in places)
 
 
@@ -265,7 +269,7 @@ def _note_agent(agent: Agent, facts: Facts) -> None:
         agent.started_at = facts.first_at
     if facts.agent_status is not None:
         agent.status, agent.error_message = facts.agent_status, facts.agent_error
-        agent.completed_at = facts.last_at if facts.agent_status in ("complete", "failed") else None
+        agent.completed_at = facts.answered_at if facts.agent_status in ("complete", "failed") else None
 
 
 def _note_session(stream: OpenStream, facts: Facts) -> None:
@@ -274,12 +278,15 @@ def _note_session(stream: OpenStream, facts: Facts) -> None:
     session.host = session.host or stream.name.host
     if session.session_type != "chat":
         return
+    if facts.first_at is not None and stream.name.is_main and session.use_claude_code and facts.first_at < session.created_at:
+        session.created_at = facts.first_at
     if facts.working_dir and session.working_dir is None:
-        session.working_dir = readable(facts.working_dir)
+        session.working_dir = readable(facts.working_dir)[:MAX_WORKING_DIR]
         session.current_project = session.working_dir.rstrip("/\\").replace("\\", "/").rpartition("/")[2][:255] or None
     if facts.forked_from and session.forked_from is None:
         session.forked_from = session_id_of(facts.forked_from, stream.name.project_key)
-    about = {"git_branch": facts.git_branch, "client_version": facts.client_version, "entrypoint": facts.entrypoint}
+    whole = facts.working_dir if facts.working_dir and len(facts.working_dir) > MAX_WORKING_DIR else None
+    about = {"working_dir": whole, "git_branch": facts.git_branch, "client_version": facts.client_version, "entrypoint": facts.entrypoint}
     session.metadata_ = session.metadata_ | {name: readable(value) for name, value in about.items() if value}
     _note_title(stream, facts)
 

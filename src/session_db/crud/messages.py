@@ -12,7 +12,7 @@ from sqlmodel import col
 from session_db.crud.agent_logs import later_activity
 from session_db.crud.locking import lock_session
 from session_db.crud.paging import checked_limit
-from session_db.crud.rows import move, one_of, one_or_none
+from session_db.crud.rows import move, one_of, one_or_none, run
 from session_db.database.violations import translated
 from session_db.models import Message, Session
 from session_db.models.display import checked_message
@@ -66,7 +66,7 @@ async def _indexes(db: AsyncSession, session_id: UUID, client_ids: set[str]) -> 
     # An array is one parameter, however many there are.
     wanted = one_of(client_ids)
     query = select(col(Message.client_id), col(Message.message_index))
-    found = await db.execute(query.where(col(Message.session_id) == session_id, col(Message.client_id) == wanted))
+    found = await run(db, query.where(col(Message.session_id) == session_id, col(Message.client_id) == wanted))
     return {str(client_id): index for client_id, index in found}
 
 
@@ -92,25 +92,26 @@ async def load_messages_paginated(
     query = select(col(Message.message_index), col(Message.message_data)).where(col(Message.session_id) == session_id, live)
     if before_index is not None:
         query = query.where(col(Message.message_index) < before_index)
-    rows = (await db.execute(query.order_by(col(Message.message_index).desc()).limit(page_size))).all()
+    rows = (await run(db, query.order_by(col(Message.message_index).desc()).limit(page_size))).all()
     return [{**message_data, "message_index": message_index} for message_index, message_data in reversed(rows)]
 
 
 async def get_message_count(db: AsyncSession, session_id: UUID) -> int:
     """Return how many messages the session has; 0 where there is no such session. Costs one read by primary key."""
     query = select(col(Session.message_count)).where(col(Session.id) == session_id, col(Session.deleted_at).is_(None))
-    return await db.scalar(query) or 0
+    return (await run(db, query)).scalar() or 0
 
 
-async def extend_message(db: AsyncSession, session_id: UUID, client_id: str, text: str) -> bool:
+async def extend_message(db: AsyncSession, session_id: UUID, client_id: str, text: str, *, limit: int) -> bool:
     """Add a further paragraph to a message that was recorded before its end; return whether there is such a message.
 
-    The caller holds the session's lock.
+    The caller holds the session's lock. ``limit`` is how many characters a message keeps.
     """
     query = select(Message).where(col(Message.session_id) == session_id, col(Message.client_id) == client_id)
     message: Message | None = await one_or_none(db, query)
     if message is None:
         return False
-    message.message_data = message.message_data | {"content": f"{message.message_data['content']}\n\n{text}"}
+    whole = f"{message.message_data['content']}\n\n{text}"
+    message.message_data = message.message_data | {"content": whole[:limit]} | ({"truncated": True} if len(whole) > limit else {})
     await db.flush()
     return True

@@ -7,7 +7,7 @@ from uuid import UUID
 from sqlalchemy import CheckConstraint, ForeignKeyConstraint, Index, UniqueConstraint, text
 from sqlmodel import Field
 
-from session_db.models.table import BigInt, ForeignJSON, Model, Money, Text, UtcDateTime, counter, moment
+from session_db.models.table import BigInt, ForeignJSON, Model, Money, Text, UtcDateTime, counter, flag, moment
 
 
 class Transcript(Model, table=True):
@@ -34,8 +34,9 @@ class Transcript(Model, table=True):
     projected_seq: int = counter("Events, messages and usage were made of the entries before this seq.")
     file_path: str | None = Field(default=None, sa_type=Text, description="File that was read.")
     file_offset: int = counter("Bytes of the file that were read.")
-    file_head: str | None = Field(
-        default=None, sa_type=Text, description="Fingerprint of the file's beginning: another one is another file."
+    is_rewritten: bool = flag("Whether the file was rewritten once: what is known is skipped since.")
+    file_print: str | None = Field(
+        default=None, sa_type=Text, description="Fingerprint of what was read of the file: another one is another file."
     )
     meta: Any = Field(
         default=None,
