@@ -55,11 +55,14 @@ class EmbeddedServer:
         Costs about 0.05 ms when the server runs; blocks up to a second while it starts, longer after a crash.
         """
         with self._lock:
+            had_share = self._share is not None
             try:
                 self._take_share()
                 self._ensure_ready()
             except BaseException as error:
-                self._give_share_back()
+                if not had_share:
+                    # Else connections of this process may still be in use.
+                    self._give_share_back()
                 if isinstance(error, OSError):
                     raise EmbeddedServerError(
                         f"the embedded PostgreSQL of {self.home} cannot be used: {error}. Set SESSION_DB_HOME to another directory, or "
