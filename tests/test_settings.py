@@ -145,3 +145,23 @@ class TestRefusals:
     def test_settings_do_not_change(self) -> None:
         with pytest.raises(ValueError, match="frozen"):
             Settings().pool_size = 5  # type: ignore[misc]
+
+
+class TestUnreadableFiles:
+    def test_a_home_that_may_not_be_read_is_named_with_the_remedy(self, home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+        def refused(path: Path) -> bool:
+            raise PermissionError(13, "Permission denied", str(path))
+
+        monkeypatch.setattr(Path, "is_file", refused)
+        with pytest.raises(InvalidInput, match=r"home/\.env cannot be read \(Permission denied\).*SESSION_DB_HOME"):
+            load_settings()
+
+    def test_a_file_in_another_encoding_is_named(self, home: Path) -> None:
+        (home / ".env").write_bytes(b"SESSION_DB_SCHEMA=\xff\n")
+        with pytest.raises(InvalidInput, match=r"home/\.env is not valid UTF-8"):
+            load_settings()
+
+    def test_a_home_of_nobody_is_named(self, home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setenv("SESSION_DB_HOME", "~no-such-user/x")
+        with pytest.raises(InvalidInput, match="no such user"):
+            load_settings()

@@ -96,7 +96,7 @@ def load_settings(*, env_file: Path | None = None, working_directory: bool = Fal
         working_directory: read ``.env`` of the working directory too.
 
     Raises:
-        InvalidInput: a value does not fit; the message names the setting and where it came from.
+        InvalidInput: a value does not fit, the message names the setting and where it came from; or a file cannot be read.
     """
     files = _env_files(env_file, working_directory=working_directory)
     try:
@@ -127,11 +127,37 @@ def _origin(field: str, sources: list[tuple[str, Any]]) -> str:
 
 def _env_files(env_file: Path | None, *, working_directory: bool) -> list[Path]:
     """Return the files to read, the weakest first."""
-    if env_file is not None and not env_file.is_file():
-        raise InvalidInput(f"there is no file {env_file}; name an existing one with --env-file.", path=str(env_file))
-    home = Path(os.environ.get("SESSION_DB_HOME") or default_home()).expanduser()
     here = [Path(".env")] if working_directory else []
-    return [home / ".env", *here, *([env_file] if env_file else [])]
+    files = [_home() / ".env", *here, *([env_file] if env_file else [])]
+    for file in files:
+        if not _is_readable(file) and file is env_file:
+            raise InvalidInput(f"there is no file {file}; name an existing one with --env-file.", path=str(file))
+    return files
+
+
+def _home() -> Path:
+    home = Path(os.environ.get("SESSION_DB_HOME") or default_home())
+    try:
+        return home.expanduser()
+    except RuntimeError:
+        raise InvalidInput(f"SESSION_DB_HOME {home}: there is no such user; give the whole path.", path=str(home)) from None
+
+
+def _is_readable(file: Path) -> bool:
+    """Say whether the file is there; one that is there and cannot be read is an ``InvalidInput``."""
+    try:
+        if not file.is_file():
+            return False
+        file.read_text(encoding="utf-8")
+    except OSError as error:
+        raise InvalidInput(
+            f"settings file {file} cannot be read ({error.strerror}): run as a user who may read it, or set SESSION_DB_HOME to a directory "
+            "of your own.",
+            path=str(file),
+        ) from error
+    except UnicodeDecodeError:
+        raise InvalidInput(f"settings file {file} is not valid UTF-8; write it anew in UTF-8.", path=str(file)) from None
+    return True
 
 
 def _setting_name(location: tuple[int | str, ...]) -> str:

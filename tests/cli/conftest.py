@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 from typer.testing import CliRunner, Result
 
-from session_db.cli.main import app
+from session_db.cli.app import app
 from tests.databases import Database
 
 

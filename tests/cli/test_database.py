@@ -4,7 +4,9 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from sqlalchemy.exc import DBAPIError
 
+from session_db.cli import database
 from session_db.cli.running import EXIT_CODES, exit_code
 from session_db.errors import SessionDBError
 from tests.capture.recorded import CLEARED, recording
@@ -12,6 +14,10 @@ from tests.cli.conftest import CommandLine
 from tests.databases import Database
 
 OnDatabase = Callable[[Database], CommandLine]
+
+
+def refused(path: Path) -> bool:
+    raise PermissionError(13, "Permission denied", str(path))
 
 
 def families(error: type[SessionDBError]) -> list[type[SessionDBError]]:
@@ -31,8 +37,11 @@ class TestInit:
 class TestReset:
     def test_it_asks_first(self, cli: CommandLine) -> None:
         cli("import", str(recording(CLEARED)))
-        assert "--yes" in cli("reset", exit_code=2).stdout
+        assert "--yes" in cli("reset", exit_code=2).stderr
         assert len(cli.json("sessions", "list")["items"]) == 1
+
+    def test_without_yes_a_program_gets_json(self, cli: CommandLine) -> None:
+        assert cli.json("reset", exit_code=2)["error"]["code"] == "invalid_input"
 
     def test_it_deletes_everything(self, cli: CommandLine) -> None:
         cli("import", str(recording(CLEARED)))
@@ -72,6 +81,39 @@ class TestSettings:
     def test_a_wrong_value_is_an_error_that_names_the_setting(self, cli: CommandLine, monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setenv("SESSION_DB_POOL_SIZE", "many")
         assert "SESSION_DB_POOL_SIZE" in cli("sessions", "list", exit_code=2).stderr
+        assert "SESSION_DB_POOL_SIZE" in cli.json("sessions", "list", exit_code=2)["error"]["message"]
+
+    @pytest.mark.parametrize("arguments", [["--env-file", "/no/file", "doctor"], ["sessions", "list", "--limit", "x"], ["bogus"]])
+    def test_errors_before_the_command_are_json_for_a_program(self, cli: CommandLine, arguments: list[str]) -> None:
+        assert cli.json(*arguments, exit_code=2)["error"]["code"] == "invalid_input"
+
+    @pytest.mark.parametrize("command", [["doctor"], ["sessions", "list"], ["import"]])
+    def test_a_home_that_may_not_be_read_is_named(self, cli: CommandLine, monkeypatch: pytest.MonkeyPatch, command: list[str]) -> None:
+        monkeypatch.setenv("SESSION_DB_HOME", "/forbidden")
+        monkeypatch.setattr(Path, "is_file", refused)
+        assert "/forbidden/.env" in cli(*command, exit_code=2).stderr
+        assert "/forbidden/.env" in cli.json(*command, exit_code=2)["error"]["message"]
+
+
+class TestErrors:
+    @pytest.mark.parametrize(
+        ("error", "code"),
+        [
+            (TimeoutError(), "unavailable"),
+            (DBAPIError("SELECT 1", {}, Exception("it broke\nin two")), "unavailable"),
+            (PermissionError(13, "Permission denied", "/somewhere"), "invalid_input"),
+        ],
+    )
+    def test_one_that_nobody_expected_is_short(
+        self, cli: CommandLine, monkeypatch: pytest.MonkeyPatch, error: Exception, code: str
+    ) -> None:
+        async def fails() -> None:
+            raise error
+
+        monkeypatch.setattr(database, "init_db", fails)
+        expected = {"unavailable": 5, "invalid_input": 2}[code]
+        assert cli.json("init", exit_code=expected)["error"]["code"] == code
+        assert "Traceback" not in cli("init", exit_code=expected).output
 
 
 def test_every_error_has_an_exit_code() -> None:

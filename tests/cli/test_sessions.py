@@ -1,11 +1,13 @@
 """``session-db sessions``, ``import`` and ``demo``."""
 
+import asyncio
 from pathlib import Path
 
 import pytest
 
 from tests.capture.recorded import BACKGROUND, CLEARED, COMPACTED, TRANSCRIPTS, copy_of, recording
 from tests.cli.conftest import CommandLine
+from tests.databases import Database
 
 
 class TestDemo:
@@ -67,6 +69,24 @@ class TestList:
     def test_an_empty_list_says_what_to_do_next(self, cli: CommandLine) -> None:
         assert "session-db import" in cli("sessions", "list").stdout
 
+    def test_a_filter_that_nothing_matches_is_no_empty_database(self, cli: CommandLine) -> None:
+        cli("import", str(recording(CLEARED)))
+        assert cli("sessions", "list", "--project", "nothing").stdout == "No sessions match.\n"
+
+    @pytest.mark.parametrize(
+        ("arguments", "allowed"),
+        [
+            (["--status", "bogus"], "idle, terminated, created"),
+            (["--type", "bogus"], "full, quick, research, chat"),
+            (["--type", "chat", "--status", "plan"], "active, idle, terminated"),
+        ],
+    )
+    def test_a_word_that_nothing_can_have_is_an_error_with_the_allowed_ones(
+        self, cli: CommandLine, arguments: list[str], allowed: str
+    ) -> None:
+        assert allowed in cli("sessions", "list", *arguments, exit_code=2).stderr
+        assert cli.json("sessions", "list", *arguments, exit_code=2)["error"]["code"] == "invalid_input"
+
     def test_lines_fit_eighty_columns(self, cli: CommandLine) -> None:
         cli("import", str(TRANSCRIPTS))
         assert max(map(len, cli("sessions", "list").stdout.splitlines())) <= 80
@@ -88,6 +108,14 @@ class TestShow:
         cli("import", str(recording(COMPACTED)))
         assert "unattributed $0.0082" in cli("sessions", "show", str(COMPACTED)).stdout
 
+    async def test_a_slug_may_look_like_an_id(self, cli: CommandLine, fresh_database: Database) -> None:
+        await asyncio.to_thread(cli, "import", str(recording(CLEARED)))
+        slug = "0123456789abcdef0123456789abcdef"
+        async with fresh_database.connected() as connection:
+            await connection.execute("UPDATE sessions SET session_slug = $1", slug)
+        shown = await asyncio.to_thread(cli.json, "sessions", "show", slug)
+        assert shown["session"]["session_id"] == str(CLEARED)
+
     def test_an_unknown_key_is_an_error(self, cli: CommandLine) -> None:
         assert "no session 'nope'" in cli("sessions", "show", "nope", exit_code=3).stderr
         assert cli.json("sessions", "show", "nope", exit_code=3)["error"]["code"] == "not_found"
@@ -105,8 +133,12 @@ class TestShow:
 class TestDelete:
     def test_it_asks_first(self, cli: CommandLine) -> None:
         cli("import", str(recording(CLEARED)))
-        assert "--yes" in cli("sessions", "delete", str(CLEARED), exit_code=2).stdout
+        assert "--yes" in cli("sessions", "delete", str(CLEARED), exit_code=2).stderr
         assert cli.json("sessions", "show", str(CLEARED))
+
+    def test_without_yes_a_program_gets_json(self, cli: CommandLine) -> None:
+        cli("import", str(recording(CLEARED)))
+        assert cli.json("sessions", "delete", str(CLEARED), exit_code=2)["error"]["code"] == "invalid_input"
 
     def test_a_deleted_session_is_gone_and_stays_gone(self, cli: CommandLine) -> None:
         cli("import", str(recording(CLEARED)))

@@ -3,7 +3,7 @@
 from datetime import UTC, datetime
 from decimal import Decimal
 from typing import Any
-from uuid import uuid4
+from uuid import UUID, uuid4
 
 import pytest
 from sqlalchemy import Numeric, func, select, type_coerce
@@ -75,6 +75,24 @@ class TestCreateAgent:
         assert [agent.cost for agent in agents] == [0.1, 0.2]
         assert session.total_cost == 0.3
 
+    async def test_costs_add_up_exactly(self, db: UnitOfWork) -> None:
+        session = await make_session(db)
+        for cost in (123_456.1, 0.1, 0.3000000001, 98_765.0000000003, 0.00000000014, 7_654_321.7, 1e-10):
+            agent = await make_agent(db, session, cost=cost)
+        await crud.update_agent(db, agent.id, AgentUpdate(cost=54_321.9876543211))
+        of_session, of_agents = await sums(db, session)
+        assert of_session == of_agents
+        assert of_session[-1] == Decimal("7930865.1876543216")
+
+    @pytest.mark.parametrize("cost", [1e10, 1e30, 1e300])
+    async def test_a_cost_that_no_column_keeps_is_refused(self, db: UnitOfWork, cost: float) -> None:
+        with pytest.raises(InvalidInput):
+            await make_agent(db, cost=cost)
+
+    async def test_none_has_started_itself(self, db: UnitOfWork) -> None:
+        with pytest.raises(ValueError, match=r"parent_agent_id.*started itself"):
+            await make_agent(db, id=UUID(int=7), parent_agent_id=UUID(int=7))
+
     async def test_an_sdk_session_of_another_session_is_refused_and_nothing_stays(self, db: UnitOfWork) -> None:
         first = await make_agent(db, sdk_session_id="sess_abc123")
         other = await make_session(db)
@@ -103,6 +121,16 @@ class TestGetAgent:
         assert await crud.get_agent(db, agent.id, agent.session_id) is agent
         assert await crud.get_agent(db, agent.id, uuid4()) is None
         assert await crud.get_agent(db, uuid4()) is None
+
+    async def test_an_id_in_several_sessions_needs_the_session(self, db: UnitOfWork) -> None:
+        one = await make_agent(db)
+        two = await make_agent(db, id=one.id)
+        for refused in (crud.get_agent(db, one.id), crud.update_agent(db, one.id, AgentUpdate(name="New"))):
+            with pytest.raises(Conflict, match=f"{one.session_id}, {two.session_id}"):
+                await refused
+        assert await crud.get_agent(db, one.id, two.session_id) is two
+        await crud.update_agent(db, one.id, AgentUpdate(name="New"), two.session_id)
+        assert (one.name, two.name) == (None, "New")
 
 
 class TestListAgents:
@@ -202,3 +230,16 @@ class TestPutUsage:
         assert (agent.cost, agent.status) == (0.5, "pending")
         await crud.update_agent(db, other.id, AgentUpdate(cost=2))
         assert session.total_cost == 2.5
+
+    async def test_costs_are_summed_as_they_are_stored(self, db: UnitOfWork) -> None:
+        agent = await make_agent(db)
+        rows = [usage_row(agent, f"msg_{number}", computed_cost=Decimal("0.00000000006")) for number in range(3)]
+        await put_usage(db, agent.session_id, rows, {})
+        stored = await get_usage(db, agent.session_id, [row["message_id"] for row in rows])
+        total = sum(row["computed_cost"] for row in stored.values())
+        minute = exact_sum(ActivityMinute.cost)
+        spent = await db.scalar(select(minute).where(col(ActivityMinute.session_id) == agent.session_id))
+        session = await crud.get_session(db, agent.session_id)
+        assert session is not None
+        of_session, of_agents = await sums(db, session)
+        assert [of_session[-1], of_agents[-1], spent] == [total] * 3 == [Decimal("0.0000000003")] * 3

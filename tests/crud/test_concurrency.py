@@ -12,7 +12,7 @@ from sqlmodel import col
 from session_db import crud
 from session_db.database import async_session, get_async_session
 from session_db.errors import AlreadyExists
-from session_db.models import Agent, AgentLog, MemoryFileCreate, Message, Session
+from session_db.models import Agent, AgentLog, AgentUpdate, ClipCreate, ClipUpdate, MemoryFileCreate, Message, Session
 from tests.databases import Database
 from tests.factories import event, make_agent, make_session, message
 from tests.processes import Worker, let_all_go, workers
@@ -207,3 +207,29 @@ class TestRacesForOneKey:
             assert before is after
             assert after is not None
             assert after.event_count == 1
+
+
+class TestDeletionsBesideWriters:
+    async def test_a_clip_made_while_it_is_changed_and_deleted_goes_on_after_its_versions(self, fresh_database: Database) -> None:
+        data = ClipCreate(clip_id="kick", project_id="house", name="Kick", code="one")
+        async with get_async_session() as db:
+            await crud.create_clip(db, data)
+        async with asyncio.timeout(15), async_session() as one, get_async_session() as two:
+            await crud.update_clip(one, "kick", ClipUpdate(code="two"))
+            await crud.delete_clip(one, "kick")
+            waiting = asyncio.create_task(crud.create_clip(two, data))
+            await asyncio.sleep(0.1)
+            await one.commit()
+            assert (await waiting).version == 3
+            await crud.update_clip(two, "kick", ClipUpdate(code="three"))
+            assert [version.version for version in await crud.list_clip_versions(two, "kick")] == [3, 2, 1]
+
+    async def test_an_agent_whose_session_is_deleted_while_its_change_waits_is_none(self, fresh_database: Database) -> None:
+        async with get_async_session() as db:
+            agent = await make_agent(db)
+        async with asyncio.timeout(15), async_session() as one, async_session() as two:
+            await crud.delete_session(one, agent.session_id)
+            waiting = asyncio.create_task(crud.update_agent(two, agent.id, AgentUpdate(name="New")))
+            await asyncio.sleep(0.1)
+            await one.commit()
+            assert await waiting is None

@@ -137,7 +137,15 @@ class TestClipVersions:
         await crud.delete_clip(db, "kick")
         await make_clip(db, code="three")
         await crud.update_clip(db, "kick", ClipUpdate(code="four"))
-        assert [v.code for v in await crud.list_clip_versions(db, "kick")] == ["three", "one"]
+        assert [(v.version, v.code) for v in await crud.list_clip_versions(db, "kick")] == [(3, "three"), (2, "two"), (1, "one")]
+
+    async def test_who_saw_a_clip_that_was_deleted_and_made_again_is_told(self, db: UnitOfWork) -> None:
+        seen = await make_clip(db, code="one")
+        version = seen.version
+        await crud.delete_clip(db, "kick")
+        await make_clip(db, code="another")
+        with pytest.raises(StaleVersion):
+            await crud.update_clip(db, "kick", ClipUpdate(code="two"), expected_version=version)
 
     async def test_pages_from_the_newest_to_the_oldest(self, db: UnitOfWork) -> None:
         await make_clip(db, code="0")
@@ -172,6 +180,14 @@ class TestLinks:
         with pytest.raises(InvalidInput, match="no clip bass"):
             await crud.update_song(db, "song", SongUpdate(clip_ids=["bass"]))
         assert song.clip_ids == []
+
+    async def test_they_may_be_very_many(self, db: UnitOfWork) -> None:
+        await make_clip(db, "kick")
+        await make_song(db, clip_ids=["kick"] * 40_000)
+        with pytest.raises(InvalidInput, match="no clip 0, 1, 2"):
+            await make_song(db, "other", clip_ids=[str(number) for number in range(40_000)])
+        with pytest.raises(InvalidInput, match="no song 0, 1, 2"):
+            await make_playlist(db, song_ids=[str(number) for number in range(40_000)])
 
     async def test_unknown_songs_are_listed(self, db: UnitOfWork) -> None:
         await make_song(db, "known")

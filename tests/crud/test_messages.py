@@ -165,9 +165,16 @@ class TestExtendMessage:
     async def test_a_further_paragraph_is_added(self, db: UnitOfWork) -> None:
         session = await make_session(db)
         await crud.save_display_messages(db, session.id, [message("one", client_id="a")])
-        assert await extend_message(db, session.id, "a", "two") is True
-        assert await extend_message(db, session.id, "b", "two") is False
+        assert await extend_message(db, session.id, "a", "two", limit=8) is True
+        assert await extend_message(db, session.id, "b", "two", limit=8) is False
         assert (await crud.load_messages_paginated(db, session.id))[0]["content"] == "one\n\ntwo"
+
+    async def test_what_does_not_fit_is_cut_off_and_it_says_so(self, db: UnitOfWork) -> None:
+        session = await make_session(db)
+        await crud.save_display_messages(db, session.id, [message("one", client_id="a")])
+        await extend_message(db, session.id, "a", "two", limit=7)
+        (stored,) = await crud.load_messages_paginated(db, session.id)
+        assert (stored["content"], stored["truncated"]) == ("one\n\ntw", True)
 
 
 class TestDisplayMessage:

@@ -89,6 +89,19 @@ class TestCreateSession:
         assert building.completed_at is None
         assert (await make_session(db, session_slug="c", status="failed")).completed_at is not None
 
+    async def test_the_id_of_one_that_is_being_erased_says_so(self, db: UnitOfWork) -> None:
+        session = await make_session(db)
+        await crud.delete_session(db, session.id)
+        for _ in range(2):
+            with pytest.raises(AlreadyExists, match="being erased; call erase_deleted_sessions"):
+                await make_session(db, session_id=session.id)
+            # Once more as one who has not seen it.
+            db.expunge_all()
+        while await crud.erase_deleted_sessions(db):
+            pass
+        db.expunge_all()
+        await make_session(db, session_id=session.id)
+
 
 class TestSessionId:
     """``id`` and ``session_id`` are the same, wherever either stands."""
@@ -282,6 +295,13 @@ class TestUpdateSession:
     def test_unknown_fields_are_refused(self) -> None:
         with pytest.raises(ValidationError, match="titel"):
             SessionUpdate.model_validate({"titel": "typo"})
+
+    async def test_a_chat_keeps_the_name_of_its_agent(self, db: UnitOfWork) -> None:
+        session = await make_session(db)
+        for name in ("", None):
+            with pytest.raises(InvalidInput, match="agent_name"):
+                await crud.update_session(db, session.id, SessionUpdate(agent_name=name))
+        assert session.agent_name == "strudel"
 
 
 class TestUpdateSessionStatus:

@@ -18,7 +18,6 @@ EXCEPTIONS = [("sessions", "has a unique index without the distribution column",
 
 NO_CALLER_VIOLATES = {
     "pk_activity_minutes": "written by an upsert",
-    "pk_clip_versions": "the version is the clip's, under its lock",
     "pk_memory_files": "the id is a sequence's",
     "pk_sdk_sessions": "written by an upsert",
     "pk_transcript_entries": "the seq is the stream's, under the session's lock",
@@ -44,7 +43,7 @@ FROM pg_constraint WHERE connamespace = 'public'::regnamespace AND contype IN ('
 INDEXES = "SELECT tablename AS table_name, indexname AS name, indexdef FROM pg_indexes WHERE schemaname = 'public'"
 OWN_NAMES = {
     "fk_agents_parent", "fk_agent_logs_agent", "fk_usage_agent", "fk_transcripts_agent", "fk_transcript_entries_transcript",
-    "uq_memory_files_session_id_primary",
+    "uq_memory_files_session_id_primary", "ix_sessions_deleted",
 }  # fmt: skip
 """Named for what they mean; the convention's name would be long, or the same for two."""
 
@@ -157,3 +156,22 @@ class TestTables:
         rows = await ours(catalog, INDEXES)
         moving = ("message_count", "event_count", "total_", "cost", "tokens", "updated_at", "next_seq", "file_offset")
         assert [row["name"] for row in rows if any(word in row["indexdef"].partition(" USING ")[2] for word in moving)] == []
+
+
+class TestPlans:
+    @pytest.mark.parametrize(
+        ("query", "index"),
+        [
+            (
+                "SELECT FROM sessions WHERE deleted_at IS NULL AND session_type = 'chat' ORDER BY last_activity DESC, id DESC LIMIT 51",
+                "ix_sessions_session_type_last_activity_id",
+            ),
+            ("SELECT id FROM sessions WHERE deleted_at IS NOT NULL ORDER BY id LIMIT 1", "ix_sessions_deleted"),
+        ],
+    )
+    async def test_sessions_are_not_walked(self, catalog: Any, query: str, index: str) -> None:
+        async with catalog.transaction():
+            # A table without rows is cheapest to walk.
+            await catalog.execute("SET LOCAL enable_seqscan = off; SET LOCAL enable_sort = off; SET LOCAL enable_bitmapscan = off")
+            plan = "\n".join(row[0] for row in await catalog.fetch(f"EXPLAIN {query}"))
+        assert f"using {index} " in plan

@@ -65,11 +65,27 @@ class TestInitDb:
         assert [row["id"] for row in await execute(empty_database, f"SELECT id FROM {name}")] == [7]
 
     async def test_a_failing_migration_changes_nothing(self, empty_database: Database) -> None:
-        # A sequence's name is free for tables and yet taken.
-        await execute(empty_database, "CREATE SEQUENCE messages_id_seq")
-        with pytest.raises(Exception, match="messages_id_seq"):
+        # An index's name is free for tables and yet taken.
+        await execute(empty_database, "CREATE TABLE other (id int)", "CREATE INDEX ix_sessions_session_slug ON other (id)")
+        with pytest.raises(Exception, match="ix_sessions_session_slug"):
             await init_db()
+        assert await tables(empty_database) == {"other"}
+
+    @pytest.mark.parametrize("name", ["messages_id_seq", "memory_files_id_seq"])
+    async def test_somebody_elses_sequence_is_left_alone(self, empty_database: Database, name: str) -> None:
+        await execute(empty_database, f"CREATE SEQUENCE {name}")
+        for change in (init_db, reset_db):
+            with pytest.raises(Conflict, match=rf"{name}; nothing was changed"):
+                await change()
         assert await tables(empty_database) == set()
+
+    async def test_tables_of_a_newer_release_ask_for_an_upgrade(self, fresh_database: Database) -> None:
+        await execute(fresh_database, "UPDATE session_db_version SET version_num = '0099'")
+        for change in (init_db, reset_db):
+            with pytest.raises(Conflict, match=r"0099.*upgrade session-db") as caught:
+                await change()
+            assert caught.value.details["revision"] == "0099"
+        assert await tables(fresh_database) == OURS
 
 
 class TestSchemaName:

@@ -1,6 +1,7 @@
 """One commit, at the edge."""
 
 import asyncio
+from uuid import uuid4
 
 import pytest
 from sqlalchemy import select
@@ -95,6 +96,10 @@ class TestUncommittedWarning:
             await db.rollback()
         async with async_session() as db:
             await crud.list_sessions(db)
+
+    async def test_not_after_a_statement_that_changed_no_row(self, fresh_database: Database) -> None:
+        async with async_session() as db:
+            assert await crud.update_session_activity(db, uuid4()) is None
 
     async def test_not_where_the_block_raised(self, fresh_database: Database) -> None:
         async def write_and_fail() -> None:

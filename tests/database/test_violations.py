@@ -6,13 +6,15 @@ from uuid import uuid4
 import pytest
 from sqlalchemy import text
 from sqlalchemy.exc import DBAPIError, IntegrityError
+from sqlalchemy.exc import TimeoutError as PoolTimeoutError
 from sqlmodel import col
 
-from session_db.crud.rows import move
-from session_db.database import UnitOfWork
-from session_db.database.violations import translated
-from session_db.errors import AlreadyExists, Conflict, InvalidInput, NotFound, SessionDBError
+from session_db.crud.rows import move, run
+from session_db.database import UnitOfWork, async_session
+from session_db.database.violations import translate, translated
+from session_db.errors import AlreadyExists, Conflict, InvalidInput, NotFound, SessionDBError, Unavailable
 from session_db.models import Agent, AgentLog, MemoryFile, Message, Session
+from tests.databases import Database
 from tests.factories import make_session
 
 
@@ -85,6 +87,32 @@ class TestTranslated:
         with pytest.raises(DBAPIError, match="no_such_table"):
             async with translated(db):
                 await db.execute(text("SELECT FROM no_such_table"))
+
+
+class TestUnavailable:
+    @pytest.mark.parametrize("sqlstate", ["08006", "25P03", "53100", "53200", "53300", "55P03", "57014", "57P01", "57P05"])
+    async def test_a_database_that_cannot_go_on_is_unavailable(self, db: UnitOfWork, sqlstate: str) -> None:
+        with pytest.raises(Unavailable, match="begin") as caught:
+            await run(db, text(f"DO $$ BEGIN RAISE EXCEPTION USING ERRCODE = '{sqlstate}'; END $$"))
+        assert isinstance(caught.value.__cause__, DBAPIError)
+
+    @pytest.mark.parametrize("sqlstate", ["40001", "40P01"])
+    async def test_what_may_be_repeated_stays_as_it_is(self, db: UnitOfWork, sqlstate: str) -> None:
+        with pytest.raises(DBAPIError):
+            await run(db, text(f"DO $$ BEGIN RAISE EXCEPTION USING ERRCODE = '{sqlstate}'; END $$"))
+
+    async def test_a_connection_that_was_ended_is_unavailable(self, fresh_database: Database) -> None:
+        async with async_session() as db:
+            number = await db.scalar(text("SELECT pg_backend_pid()"))
+            async with fresh_database.connected() as connection:
+                await connection.execute("SELECT pg_terminate_backend($1)", number)
+            with pytest.raises(Unavailable):
+                async with translated(db):
+                    await run(db, text("SELECT 1"))
+
+    def test_timeouts_are_unavailable(self) -> None:
+        assert "SESSION_DB_COMMAND_TIMEOUT" in str(translate(TimeoutError()))
+        assert "SESSION_DB_POOL_SIZE" in str(translate(PoolTimeoutError()))
 
 
 class TestErrors:

@@ -1,6 +1,7 @@
 """What is done to single values on their way into a column: paths, text, moments, ids."""
 
 from datetime import UTC, datetime, timedelta, timezone
+from decimal import Decimal
 from uuid import UUID
 
 import pytest
@@ -9,8 +10,10 @@ from hypothesis import strategies as st
 
 from session_db.errors import InvalidInput
 from session_db.ids import derived_id, new_id
+from session_db.models import AgentLogCreate, AgentUpdate, SessionUpdate
+from session_db.models.display import checked_message
 from session_db.models.sessions import normalised_directory, refuse_bad_slug
-from session_db.models.table import as_utc, refuse_unstorable
+from session_db.models.table import as_utc, exact_dollars, refuse_unstorable
 from session_db.models.text import READABLE_LIMIT, cut, readable
 
 ANY_TEXT = st.text(st.characters(exclude_categories=()))
@@ -80,6 +83,22 @@ class TestRefuseUnstorable:
         else:
             assert not any(map(_is_bad, _texts(value)))
 
+    @pytest.mark.parametrize("key", [1, 1.5, None, True, b"a", ("a", "b")])
+    @pytest.mark.parametrize("depth", [0, 1, 3])
+    def test_it_refuses_keys_that_are_no_texts(self, key: object, depth: int) -> None:
+        value: object = {"fine": 1, key: 2}
+        for _ in range(depth):
+            value = {"inner": [value]}
+        with pytest.raises(InvalidInput, match=f"key that is a {type(key).__name__}") as caught:
+            refuse_unstorable(value, "metadata")
+        assert caught.value.details["path"] == "metadata" + ".inner[0]" * depth
+
+    @pytest.mark.parametrize("number", [10**5000, -(10**5000), 10**4000], ids=["5001", "negative", "4001"])
+    def test_it_refuses_integers_that_python_will_not_write(self, number: int) -> None:
+        with pytest.raises(InvalidInput, match=r"metadata\.a: .*4000 digits"):
+            refuse_unstorable({"a": number}, "metadata")
+        refuse_unstorable({"a": 10**3999}, "metadata")
+
 
 def _texts(value: object) -> list[str]:
     if isinstance(value, str):
@@ -98,6 +117,33 @@ class TestMoments:
         naive = datetime(2026, 1, 15, 12)  # noqa: DTZ001  the case
         assert as_utc(naive) == datetime(2026, 1, 15, 12, tzinfo=UTC)
         assert as_utc(naive.replace(tzinfo=timezone(timedelta(hours=2)))) == datetime(2026, 1, 15, 10, tzinfo=UTC)
+
+    @pytest.mark.parametrize(
+        "moment",
+        [datetime.max.replace(tzinfo=timezone(timedelta(hours=-12))), datetime.min.replace(tzinfo=timezone(timedelta(hours=14)))],
+    )
+    def test_one_that_utc_has_no_year_for_is_refused(self, moment: datetime) -> None:
+        with pytest.raises(InvalidInput, match=moment.isoformat().replace("+", r"\+")):
+            as_utc(moment)
+        session_id = UUID(int=7)
+        for model, values in (
+            (AgentUpdate, {"started_at": moment}),
+            (SessionUpdate, {"completed_at": moment}),
+            (AgentLogCreate, {"session_id": session_id, "event_category": "hook", "event_type": "x", "timestamp": moment}),
+        ):
+            with pytest.raises(ValueError, match="out of range"):
+                model.model_validate(values)
+        with pytest.raises(InvalidInput):
+            checked_message({"role": "user", "content": "a", "timestamp": moment}, "messages[0]")
+
+
+class TestDollars:
+    @given(st.floats(0, 9_999_999_999, allow_nan=False))
+    def test_exact_ones_have_ten_decimals(self, dollars: float) -> None:
+        exact = exact_dollars(dollars)
+        assert exact.as_tuple().exponent == -10
+        assert abs(exact - Decimal(str(dollars))) <= Decimal("5e-11")
+        assert exact_dollars(exact) == exact
 
 
 class TestIds:

@@ -7,12 +7,13 @@ from typing import Annotated, Any, Literal
 
 import typer
 from rich.table import Table
+from rich.text import Text
 
-from session_db.cli.output import console, print_json
-from session_db.cli.running import run
+from session_db.cli.output import console, one_line, print_json, printable
+from session_db.cli.running import fail, run
 from session_db.database import current_revision, database_facts, head, init_db, reset_db
 from session_db.database.url import shown_url
-from session_db.errors import SessionDBError
+from session_db.errors import InvalidInput, SessionDBError
 from session_db.settings import get_settings, origins
 
 JSON = Annotated[bool, typer.Option("--json", help="Print JSON.")]
@@ -49,7 +50,7 @@ def init(as_json: JSON = False) -> None:  # noqa: FBT002  a command-line flag
     if as_json:
         print_json({"database": where(), "revision": head()})
     else:
-        console().print(f"Ready: {where()}, revision {head()}.", markup=False)
+        console().print(f"Ready: {one_line(where())}, revision {head()}.", markup=False)
 
 
 def reset(
@@ -59,14 +60,13 @@ def reset(
     """Drop all tables of session-db with everything in them, and make them anew."""
     if not yes:
         if as_json or not sys.stdin.isatty():
-            console().print("Nothing was deleted. Say that you mean it: session-db reset --yes")
-            raise typer.Exit(2)
-        typer.confirm(f"Delete all sessions in {where()}?", abort=True)
+            fail(InvalidInput("nothing was deleted. Say that you mean it: session-db reset --yes"), as_json=as_json)
+        typer.confirm(f"Delete all sessions in {one_line(where())}?", abort=True)
     run(reset_db, as_json=as_json, needs_tables=False)
     if as_json:
         print_json({"database": where(), "revision": head(), "reset": True})
     else:
-        console().print(f"Everything was deleted; the tables are new: {where()}.", markup=False)
+        console().print(f"Everything was deleted; the tables are new: {one_line(where())}.", markup=False)
 
 
 def doctor(as_json: JSON = False) -> None:  # noqa: FBT002  a command-line flag
@@ -117,11 +117,12 @@ def _print_checks(checks: list[Check], settings: dict[str, Any]) -> None:
     marks = {"ok": "[green]✓[/]", "warning": "[yellow]![/]", "failed": "[bold red]✗[/]"}
     table = Table(box=None, show_header=False, padding=(0, 1))
     for check in checks:
-        table.add_row(marks[check.state], check.name, check.found + (f"\n→ {check.remedy}" if check.remedy else ""))
+        table.add_row(marks[check.state], check.name, Text(printable(check.found + (f"\n→ {check.remedy}" if check.remedy else ""))))
     console().print(table)
     listed = Table(title="Settings", title_justify="left", box=None, padding=(0, 1), header_style="dim")
     for heading in ("setting", "value", "from"):
         listed.add_column(heading, overflow="fold")
     for name, setting in settings.items():
-        listed.add_row(name, "-" if setting["value"] is None else str(setting["value"]), setting["from"])
+        value = "-" if setting["value"] is None else str(setting["value"])
+        listed.add_row(name, Text(one_line(value)), Text(one_line(setting["from"])))
     console().print(listed)

@@ -1,52 +1,44 @@
-"""The ``session-db`` command."""
+"""The ``session-db`` command: how the process begins and ends, whatever the command does."""
 
-from importlib.metadata import version
-from pathlib import Path
-from typing import Annotated
+import errno
+import io
+import os
+import sys
+from contextlib import suppress
 
-import typer
-
-from session_db.cli import database, demo, importing, sessions
-from session_db.cli.output import messages_console
-from session_db.cli.running import exit_code
-from session_db.errors import InvalidInput
-from session_db.settings import load_settings, use_settings
-
-app = typer.Typer(
-    name="session-db",
-    help="The PostgreSQL session database for AI agents: records every agent session and gives it back.",
-    no_args_is_help=True,
-    rich_markup_mode="markdown",
-    pretty_exceptions_show_locals=False,
-    context_settings={"help_option_names": ["-h", "--help"]},
-)
-database.add_to(app)
-importing.add_to(app)
-demo.add_to(app)
-app.add_typer(sessions.app, name="sessions")
-
-
-def _print_version(value: bool) -> None:  # noqa: FBT001  Typer calls it
-    if value:
-        typer.echo(f"session-db {version('session-db')}")
-        raise typer.Exit
-
-
-@app.callback()
-def options(
-    env_file: Annotated[
-        Path | None, typer.Option(help="Read settings from this file too; the working directory's .env is never read.")
-    ] = None,
-    _version: Annotated[bool, typer.Option("--version", callback=_print_version, is_eager=True, help="Print the version.")] = False,  # noqa: FBT002
-) -> None:
-    """Read the settings before any command runs."""
-    try:
-        use_settings(load_settings(env_file=env_file))
-    except InvalidInput as error:
-        messages_console().print(f"Error: {error.message}", markup=False)
-        raise typer.Exit(exit_code(error)) from None
+INTERRUPTED = 130
 
 
 def run() -> None:
     """Run the command line."""
-    app()
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        # An encoding without the character is no reason to print nothing; standard error replaces by itself.
+        sys.stdout.reconfigure(errors="replace")
+    try:
+        _run()
+    except KeyboardInterrupt:
+        sys.exit(INTERRUPTED)
+    except OSError as error:
+        _let_go_of_output()
+        if error.errno != errno.EPIPE:
+            with suppress(OSError):
+                sys.stderr.write(f"Error: {error}\n")
+        sys.exit(1)
+
+
+def _run() -> None:
+    # It takes a second, in which somebody may press Ctrl-C.
+    from session_db.cli.app import app  # noqa: PLC0415
+
+    try:
+        app()
+    finally:
+        # Here rather than when Python ends: a full disk or a closed pipe is an error of ours until then.
+        if sys.stdout is not None:
+            sys.stdout.flush()
+
+
+def _let_go_of_output() -> None:
+    """Send what is still to be written nowhere, or Python fails on it once more when it ends."""
+    with suppress(OSError, ValueError, AttributeError):
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())

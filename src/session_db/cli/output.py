@@ -15,6 +15,10 @@ STATUS_STYLES = {
 }  # fmt: skip
 
 
+NARROW = 60
+"""Columns below which a table shows only what tells its rows apart."""
+
+
 def console() -> Console:
     """Return the console of this moment's standard output."""
     return Console(highlight=False)
@@ -36,6 +40,11 @@ def as_json(model: BaseModel) -> dict[str, Any]:
 
 def page_json(items: Iterable[BaseModel], next_cursor: str | None) -> dict[str, Any]:
     return {"items": [as_json(item) for item in items], "next_cursor": next_cursor}
+
+
+def is_narrow() -> bool:
+    """Say whether the terminal has no room for the less telling columns."""
+    return console().width < NARROW
 
 
 def status_text(status: str) -> Text:
@@ -82,10 +91,13 @@ def ago(moment: datetime) -> str:
 
 
 def one_line(text: str) -> str:
-    """Return a text without line breaks and control characters: what an agent wrote must not steer the terminal."""
+    """Return a text without line breaks, control characters and marks that turn the direction of writing.
+
+    What an agent wrote must not steer the terminal.
+    """
     return "".join(character if character.isprintable() else " " for character in " ".join(text.split()))
 
 
 def printable(text: str) -> str:
-    """Return a text whose only control characters are line breaks."""
+    """Return a text as ``one_line`` does, with its line breaks."""
     return "".join(character if character.isprintable() or character == "\n" else " " for character in text.expandtabs(4))

@@ -3,13 +3,15 @@
 import asyncio
 import sys
 from collections.abc import Awaitable, Callable
-from typing import Any, TypeVar
+from typing import Any, NoReturn, TypeVar
 
 import typer
 from pydantic import ValidationError
+from rich.text import Text
 
-from session_db.cli.output import messages_console, print_json
+from session_db.cli.output import messages_console, print_json, printable
 from session_db.database import close_db, current_revision, head, init_db
+from session_db.database.violations import DRIVER_ERRORS, translate
 from session_db.errors import AlreadyExists, Conflict, InvalidInput, NotFound, SessionDBError, Unauthorized, Unavailable
 from session_db.settings import get_settings
 
@@ -37,12 +39,38 @@ def run(work: Callable[[], Awaitable[Result]], *, as_json: bool = False, needs_t
     try:
         return asyncio.run(_run(work, needs_tables=needs_tables))
     except SessionDBError as error:
-        _print_error(error, as_json=as_json)
-        raise typer.Exit(exit_code(error)) from None
+        fail(error, as_json=as_json)
+    except DRIVER_ERRORS as error:
+        reason = str(error).partition("\n")[0]
+        fail(translate(error) or Unavailable(f"the database refused a statement: {reason}"), as_json=as_json)
+    except OSError as error:
+        if error.filename is None:
+            raise
+        fail(
+            InvalidInput(f"{error.filename} cannot be used: {error.strerror}. Change its permissions or name another one."), as_json=as_json
+        )
     except ValidationError as error:
         problems = "; ".join(f"{'.'.join(map(str, e['loc']))}: {e['msg']}" for e in error.errors(include_input=False, include_url=False))
-        _print_error(InvalidInput(problems), as_json=as_json)
-        raise typer.Exit(EXIT_CODES[InvalidInput]) from None
+        fail(InvalidInput(problems), as_json=as_json)
+
+
+def fail(error: SessionDBError, *, as_json: bool) -> NoReturn:
+    """Print an error and end the command with its exit code."""
+    if as_json:
+        details: dict[str, Any] = {name: str(value) for name, value in error.details.items()}
+        print_json({"error": {"code": error.code, "message": error.message, "details": details}})
+    else:
+        message = Text.assemble(("Error:", "bold red"), " ", printable(error.message))
+        messages_console().print(message, soft_wrap=not sys.stderr.isatty())
+    raise typer.Exit(exit_code(error)) from None
+
+
+def refuse_bytes(**arguments: str | None) -> None:
+    """Raise ``InvalidInput`` where an argument was typed in bytes that are no text; Python keeps them as surrogates."""
+    for name, text in arguments.items():
+        if text is not None and not text.isascii() and text != text.encode(errors="replace").decode():
+            shown = text.encode(errors="backslashreplace").decode()
+            raise InvalidInput(f"{name.replace('_', ' ')} '{shown}' is not valid UTF-8; type it in UTF-8.", argument=name)
 
 
 async def _run(work: Callable[[], Awaitable[Result]], *, needs_tables: bool) -> Result:
@@ -63,15 +91,3 @@ async def _have_tables() -> None:
     if revision != head():
         state = "has no tables of session-db" if revision is None else f"has tables of revision {revision}, this version needs {head()}"
         raise Unavailable(f"the database {state}; run `session-db init`.", revision=revision)
-
-
-def _print_error(error: SessionDBError, *, as_json: bool) -> None:
-    if as_json:
-        details: dict[str, Any] = {name: str(value) for name, value in error.details.items()}
-        print_json({"error": {"code": error.code, "message": error.message, "details": details}})
-        return
-    messages_console().print(f"[bold red]Error:[/] {_escaped(error.message)}", soft_wrap=not sys.stderr.isatty())
-
-
-def _escaped(text: str) -> str:
-    return text.replace("[", r"\[")

@@ -6,13 +6,14 @@ from datetime import datetime, timedelta
 from typing import Any
 from uuid import UUID
 
+from rich.cells import cell_len
 from rich.console import Group
 from rich.padding import Padding
 from rich.panel import Panel
 from rich.table import Table
 from rich.text import Text
 
-from session_db.cli.output import ago, console, count, dollars, duration, one_line, printable, status_text
+from session_db.cli.output import ago, console, count, dollars, duration, is_narrow, one_line, printable, status_text
 from session_db.crud import Page
 from session_db.models import Agent, AgentLog, Session
 
@@ -29,35 +30,54 @@ class Shown:
     agents: list[Agent]
     messages: list[dict[str, Any]]
     events: list[AgentLog]
+    more_agents: bool = False
 
 
-def print_sessions(page: Page[Session]) -> None:
-    """Print a page of the list, two lines a session."""
+def print_sessions(page: Page[Session], *, filtered: bool = False) -> None:
+    """Print a page of the list, two lines a session; three in a narrow terminal."""
+    out = console()
     if not page:
-        console().print("No sessions yet. session-db import takes in what Claude Code recorded; session-db demo shows an example.")
+        example = "No sessions yet. session-db import takes in what Claude Code recorded; session-db demo shows an example."
+        out.print("No sessions match." if filtered else example)
         return
-    table = Table(box=None, padding=(0, 1), header_style="dim", expand=True)
-    table.add_column("session", ratio=1, overflow="ellipsis", no_wrap=True)
-    table.add_column("status", no_wrap=True, min_width=10)
-    for heading, width in (("msgs", 5), ("cost", 8), ("active", 9)):
-        table.add_column(heading, justify="right", no_wrap=True, min_width=width)
-    for session in page:
-        title = Text(one_line(session.display_name), style="bold")
-        table.add_row(
-            title, status_text(session.status), count(session.message_count), dollars(session.total_cost), ago(session.last_activity)
-        )
-        place = f"  {session.id}  {session.working_dir or session.agent_name or ''}"
-        table.add_row(Text(one_line(place), style="dim"), "", "", "", "")
-    console().print(table)
+    rows = [_summary(session) for session in page]
+    headings = ("session", "status") if is_narrow() else ("session", "status", "msgs", "cost", "active")
+    widths = [max(cell_len(str(cell)) for cell in column) for column in zip(headings, *rows, strict=False)]
+    out.print(_aligned([Text(heading, style="dim") for heading in headings], widths))
+    for session, row in zip(page, rows, strict=True):
+        out.print(_aligned(row[: len(headings)], widths))
+        place = Text(f"   {session.id}", style="dim")
+        place.append("\n   " if is_narrow() else "  ").append(one_line(session.working_dir or session.agent_name or ""))
+        out.print(place, no_wrap=True, overflow="ellipsis")
     if page.next_cursor:
-        console().print(f"More: session-db sessions list --cursor {page.next_cursor}", style="dim", soft_wrap=True)
+        out.print(Text(f"More: session-db sessions list --cursor {page.next_cursor}", style="dim"), soft_wrap=True)
+
+
+def _summary(session: Session) -> list[Text]:
+    return [
+        Text(one_line(session.display_name), style="bold"),
+        status_text(session.status),
+        Text(count(session.message_count)),
+        Text(dollars(session.total_cost)),
+        Text(ago(session.last_activity)),
+    ]
+
+
+def _aligned(cells: Sequence[Text], widths: Sequence[int]) -> Table:
+    """Return one line of a list whose other lines have the same columns; the first takes what the others leave."""
+    line = Table(box=None, padding=(0, 1), show_header=False, expand=True)
+    line.add_column(ratio=1, no_wrap=True, overflow="ellipsis")
+    for column, width in enumerate(widths[1:]):
+        line.add_column(width=width, no_wrap=True, justify="right" if column else "left")
+    line.add_row(*cells)
+    return line
 
 
 def print_shown(shown: Shown) -> None:
     """Print header, agents, last messages and timeline."""
     out = console()
     out.print(_header(shown.session))
-    out.print(_agents(shown.agents))
+    out.print(_agents(shown))
     if shown.messages:
         out.print(_heading("Conversation", len(shown.messages), shown.session.message_count))
         for message in shown.messages:
@@ -115,36 +135,49 @@ def _tokens(read: int, written: int, cache_read: int, cache_write: int) -> str:
     return f"{count(read)} in, {count(written)} out, {count(cache_read)} from cache, {count(cache_write)} to cache"
 
 
-def _agents(agents: Sequence[Agent]) -> Group:
+def _agents(shown: Shown) -> Group:
     table = Table(box=None, padding=(0, 1), header_style="dim", expand=True)
     table.add_column("agent", ratio=1, no_wrap=True, overflow="ellipsis")
     table.add_column("status", no_wrap=True, min_width=9)
-    table.add_column("model", no_wrap=True, overflow="ellipsis", min_width=16, max_width=26)
-    for heading, width in (("tokens", 6), ("cost", 7), ("time", 8)):
-        table.add_column(heading, justify="right", no_wrap=True, min_width=width)
-    for agent, depth in _tree(agents):
+    if not is_narrow():
+        table.add_column("model", no_wrap=True, overflow="ellipsis", min_width=16, max_width=26)
+        for heading, width in (("tokens", 6), ("cost", 7), ("time", 8)):
+            table.add_column(heading, justify="right", no_wrap=True, min_width=width)
+    for agent, depth in _tree(shown.agents):
         label = Text("  " * depth + ("└ " if depth else "") + one_line(agent.agent_type))
         if agent.name:
             label.append(f" {one_line(agent.name)}", style="dim")
         span = agent.completed_at - agent.started_at if agent.completed_at and agent.started_at else None
         tokens = agent.input_tokens + agent.output_tokens + agent.cache_read_tokens + agent.cache_write_tokens
-        table.add_row(label, status_text(agent.status), one_line(agent.model or "-"), count(tokens), dollars(agent.cost), duration(span))
-    return Group(_heading("Agents", len(agents), len(agents)), table)
+        model = Text(one_line(agent.model or "-"))
+        cells = (label, status_text(agent.status), model, count(tokens), dollars(agent.cost), duration(span))
+        table.add_row(*cells[: len(table.columns)])
+    title = _heading("Agents", len(shown.agents), len(shown.agents))
+    if shown.more_agents:
+        title = Text("\n Agents", style="bold").append(f"  first {len(shown.agents)} of more", style="dim")
+    return Group(title, table)
 
 
 def _tree(agents: Sequence[Agent]) -> list[tuple[Agent, int]]:
     """Return each agent after its parent, with how deep it stands."""
-    children: dict[UUID | None, list[Agent]] = {}
+    children: dict[UUID, list[Agent]] = {}
+    roots = []
     known = {agent.id for agent in agents}
     for agent in agents:
-        children.setdefault(agent.parent_agent_id if agent.parent_agent_id in known else None, []).append(agent)
-    todo = [(agent, 0) for agent in reversed(children.get(None, []))]
-    ordered = []
-    while todo:
-        agent, depth = todo.pop()
-        ordered.append((agent, depth))
-        todo += [(child, depth + 1) for child in reversed(children.get(agent.id, []))]
-    return ordered
+        if agent.parent_agent_id is not None and agent.parent_agent_id in known:
+            children.setdefault(agent.parent_agent_id, []).append(agent)
+        else:
+            roots.append(agent)
+    drawn: dict[UUID, tuple[Agent, int]] = {}
+    # Nothing leads to agents that are their own ancestors: the first of them that is still missing stands as a root.
+    for root in [*roots, *agents]:
+        todo = [(root, 0)]
+        while todo:
+            agent, depth = todo.pop()
+            if agent.id not in drawn:
+                drawn[agent.id] = agent, depth
+                todo += [(child, depth + 1) for child in reversed(children.get(agent.id, []))]
+    return list(drawn.values())
 
 
 def _message(message: dict[str, Any]) -> Padding:
@@ -166,17 +199,20 @@ def _timeline(shown: Shown) -> Table:
     calls = {event.tool_use_id for event in shown.events if event.event_type == "ToolUseBlock"}
     table = Table(box=None, padding=(0, 1), header_style="dim", expand=True)
     table.add_column("at", justify="right", no_wrap=True, min_width=8)
-    table.add_column("agent", no_wrap=True, overflow="ellipsis", min_width=10, max_width=16)
+    if not is_narrow():
+        table.add_column("agent", no_wrap=True, overflow="ellipsis", min_width=10, max_width=16)
     table.add_column("", no_wrap=True, min_width=1)
     table.add_column("what", ratio=1, no_wrap=True, overflow="ellipsis")
-    table.add_column("took", justify="right", no_wrap=True, min_width=8)
+    if not is_narrow():
+        table.add_column("took", justify="right", no_wrap=True, min_width=8)
     for event in shown.events:
         if event.event_type == "ToolResultBlock" and event.tool_use_id in calls:
             continue
         mark, what, took = _row(event, results.get(event.tool_use_id))
         at = _since(shown.session.created_at, event.timestamp)
         agent = names.get(event.agent_id, "") if event.agent_id else ""
-        table.add_row(Text(at, style="dim"), Text(one_line(agent), style="dim"), mark, what, Text(took, style="dim"))
+        cells = (Text(at, style="dim"), Text(one_line(agent), style="dim"), mark, what, Text(took, style="dim"))
+        table.add_row(*((cells[0], mark, what) if is_narrow() else cells))
     return table
 
 

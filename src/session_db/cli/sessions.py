@@ -1,14 +1,15 @@
 """The commands ``sessions list|show|delete``."""
 
 import sys
-from typing import Annotated
+from contextlib import suppress
+from typing import Annotated, get_args
 from uuid import UUID
 
 import typer
 
 from session_db.cli.output import as_json as model_json
-from session_db.cli.output import console, page_json, print_json
-from session_db.cli.running import run
+from session_db.cli.output import console, messages_console, one_line, page_json, print_json
+from session_db.cli.running import fail, refuse_bytes, run
 from session_db.cli.session_view import Shown, print_sessions, print_shown
 from session_db.crud import (
     Page,
@@ -22,10 +23,15 @@ from session_db.crud import (
     load_messages_paginated,
 )
 from session_db.database import UnitOfWork, get_async_session, in_transaction
-from session_db.errors import NotFound
-from session_db.models import AgentLog, AgentLogRead, AgentRead, Session, SessionRead
+from session_db.errors import InvalidInput, NotFound
+from session_db.models import Agent, AgentLog, AgentLogRead, AgentRead, Session, SessionRead
+from session_db.models.sessions import CHAT_STATUSES, WORKFLOW_STATUSES, SessionType, refuse_unknown_status
 
 __all__ = ["Shown", "app", "load", "print_shown", "shown_json"]
+
+AGENTS_A_PAGE = 1000
+MOST_AGENTS = 10_000
+"""Agents that are shown of a session."""
 
 app = typer.Typer(help="List, show and delete sessions.", no_args_is_help=True)
 
@@ -48,6 +54,8 @@ def list_(  # noqa: PLR0913, PLR0917  each filter is an option
     """List sessions, the last active first."""
 
     async def load_page() -> Page[Session]:
+        refuse_bytes(status=status, type=session_type, agent=agent, project=project, dir=working_dir, cursor=cursor)
+        _refuse_unknown(status, session_type)
         async with get_async_session() as db:
             return await list_sessions(
                 db,
@@ -64,7 +72,21 @@ def list_(  # noqa: PLR0913, PLR0917  each filter is an option
     if as_json:
         print_json(page_json((SessionRead.model_validate(session) for session in page), page.next_cursor))
     else:
-        print_sessions(page)
+        print_sessions(page, filtered=any((status, session_type, agent, project, working_dir, cursor)))
+
+
+def _refuse_unknown(status: str | None, session_type: str | None) -> None:
+    """Raise ``InvalidInput`` where no session can have this status or type."""
+    types = get_args(SessionType)
+    if session_type is not None and session_type not in types:
+        raise InvalidInput(f"there is no session type {session_type!r}; use one of {', '.join(types)}.", session_type=session_type)
+    if status is None:
+        return
+    if session_type is not None:
+        refuse_unknown_status(session_type, status)
+    if status not in CHAT_STATUSES + WORKFLOW_STATUSES:
+        allowed = ", ".join(CHAT_STATUSES + WORKFLOW_STATUSES)
+        raise InvalidInput(f"there is no status {status!r}; use one of {allowed}.", status=status)
 
 
 @app.command()
@@ -80,6 +102,8 @@ def show(
     shown = run(lambda: load(key, working_dir, messages=messages, events=count), as_json=as_json)
     if as_json:
         print_json(shown_json(shown))
+        if shown.more_agents:
+            messages_console().print(f"Only the first {len(shown.agents)} agents are listed; the session has more.")
     else:
         print_shown(shown)
 
@@ -95,16 +119,14 @@ def delete(
     session = run(lambda: _find(key, working_dir), as_json=as_json)
     if not yes:
         if as_json or not sys.stdin.isatty():
-            console().print(f"Nothing was deleted. Say that you mean it: session-db sessions delete {key} --yes", markup=False)
-            raise typer.Exit(2)
-        typer.confirm(
-            f"Delete {session.display_name!r} with {session.message_count} messages and {session.event_count} events?", abort=True
-        )
+            fail(InvalidInput(f"nothing was deleted. Say that you mean it: session-db sessions delete {key} --yes"), as_json=as_json)
+        contents = f"{session.message_count} messages and {session.event_count} events"
+        typer.confirm(f"Delete '{one_line(session.display_name)}' with {contents}?", abort=True)
     rows = run(lambda: _delete(session.id), as_json=as_json)
     if as_json:
         print_json({"session_id": str(session.id), "deleted": True, "rows": rows})
     else:
-        console().print(f"Deleted {session.display_name} ({rows:,} rows).", markup=False)
+        console().print(f"Deleted {one_line(session.display_name)} ({rows:,} rows).", markup=False)
 
 
 async def _delete(session_id: UUID) -> int:
@@ -127,9 +149,12 @@ async def find_session(db: UnitOfWork, key: str, working_dir: str | None = None)
         NotFound: there is none.
         Conflict: several projects have the slug.
     """
-    try:
+    refuse_bytes(key=key, dir=working_dir)
+    session = None
+    # A slug may look like an id: 32 hexadecimal digits.
+    with suppress(ValueError):
         session = await get_session(db, UUID(key))
-    except ValueError:
+    if session is None:
         session = await get_session_by_slug(db, key, working_dir)
     if session is None:
         raise NotFound(f"there is no session {key!r}; session-db sessions list shows which there are.", key=key)
@@ -140,9 +165,22 @@ async def load(key: str, working_dir: str | None = None, *, messages: int, event
     """Read what ``show`` prints: the last messages and the last events."""
     async with get_async_session() as db:
         session = await find_session(db, key, working_dir)
-        agents = await list_agents(db, session.id, limit=1000)
+        agents, more_agents = await _all_agents(db, session.id)
         last_messages = await load_messages_paginated(db, session.id, messages) if messages else []
-        return Shown(session, list(agents), last_messages, await _last_events(db, session, events))
+        return Shown(session, agents, last_messages, await _last_events(db, session, events), more_agents=more_agents)
+
+
+async def _all_agents(db: UnitOfWork, session_id: UUID) -> tuple[list[Agent], bool]:
+    """Return the session's first agents, and whether there are more."""
+    agents: list[Agent] = []
+    cursor: str | None = None
+    while len(agents) < MOST_AGENTS:
+        page = await list_agents(db, session_id, limit=min(AGENTS_A_PAGE, MOST_AGENTS - len(agents)), cursor=cursor)
+        agents += page
+        cursor = page.next_cursor
+        if cursor is None:
+            break
+    return agents, cursor is not None
 
 
 async def _last_events(db: UnitOfWork, session: Session, count: int) -> list[AgentLog]:

@@ -13,7 +13,7 @@ from sqlmodel import col
 
 from session_db.crud.locking import lock_sessions
 from session_db.crud.paging import Page, checked_limit, decode_cursor, page_of
-from session_db.crud.rows import all_of, move, one_of, one_or_none
+from session_db.crud.rows import all_of, move, one_of, one_or_none, run
 from session_db.database.violations import translated
 from session_db.errors import InvalidInput
 from session_db.ids import new_id
@@ -84,7 +84,7 @@ async def _place(
     """Note where each event stands, and return the rows of those that the session has not got."""
     ids = one_of((event_id for event_id, _ in events), Uuid)
     query = select(col(AgentLog.id), col(AgentLog.event_index)).where(col(AgentLog.session_id) == session.id, col(AgentLog.id) == ids)
-    for event_id, event_index in await db.execute(query):
+    for event_id, event_index in await run(db, query):
         places[session.id, event_id] = AppendedEvent(event_id, event_index, is_new=False)
     rows: list[dict[str, Any]] = []
     for event_id, event in events:
@@ -180,7 +180,7 @@ async def list_agent_logs(  # noqa: PLR0913  filters, each by its name
         db: the database session.
         session_id: the session; an unknown one has no events.
         agent_id: only this agent's.
-        event_category: only hook, response or phase.
+        event_category: only hook, response or phase; as the next two it has no index and walks the session's events.
         event_type: only this type.
         tool_name: only this tool's.
         tool_use_id: only those of one call.

@@ -4,7 +4,7 @@ from datetime import datetime
 from typing import Any
 from uuid import UUID
 
-from sqlalchemy import func, select, tuple_
+from sqlalchemy import func, literal, select, tuple_, type_coerce
 from sqlalchemy.ext.asyncio import AsyncSession
 from sqlmodel import col
 
@@ -12,10 +12,10 @@ from session_db.crud import sdk_sessions
 from session_db.crud.paging import Page, checked_limit, decode_cursor, page_of
 from session_db.crud.rows import add, all_of, move, one_or_none
 from session_db.database.violations import translated
-from session_db.errors import Conflict, InvalidInput
+from session_db.errors import Conflict, InvalidInput, NotFound
 from session_db.ids import new_id
 from session_db.models import Agent, AgentCreate, AgentUpdate, Session, Usage
-from session_db.models.table import now
+from session_db.models.table import ExactMoney, exact_dollars, now
 
 TOTALS = ("input_tokens", "output_tokens", "cache_read_tokens", "cache_write_tokens", "cost")
 """Columns of an agent that a session sums up as ``total_…``."""
@@ -44,13 +44,24 @@ async def create_agent(db: AsyncSession, agent_data: AgentCreate) -> Agent:
 
 
 async def get_agent(db: AsyncSession, agent_id: UUID, session_id: UUID | None = None) -> Agent | None:
-    """Return the agent, or None where there is none. With the session it is one read by primary key."""
+    """Return the agent, or None where there is none. With the session it is one read by primary key.
+
+    Raises:
+        Conflict: several sessions have an agent with this id; the error names them.
+    """
     query = select(Agent).join(Session, col(Session.id) == col(Agent.session_id))
-    query = query.where(col(Agent.id) == agent_id, col(Session.deleted_at).is_(None)).order_by(col(Agent.session_id)).limit(1)
+    query = query.where(col(Agent.id) == agent_id, col(Session.deleted_at).is_(None)).order_by(col(Agent.session_id)).limit(20)
     if session_id is not None:
         query = query.where(col(Agent.session_id) == session_id)
-    agent: Agent | None = await one_or_none(db, query)
-    return agent
+    agents: list[Agent] = await all_of(db, query)
+    if len(agents) > 1:
+        session_ids = [agent.session_id for agent in agents]
+        raise Conflict(
+            f"several sessions have an agent {agent_id}; say which session_id: {', '.join(map(str, session_ids))}.",
+            agent_id=agent_id,
+            session_ids=session_ids,
+        )
+    return agents[0] if agents else None
 
 
 async def list_agents(
@@ -75,13 +86,18 @@ async def update_agent(db: AsyncSession, agent_id: UUID, agent_update: AgentUpda
     agent's session.
 
     Raises:
-        Conflict: the agent has usage rows, which alone make its tokens and cost; or the SDK session belongs to another session.
+        Conflict: the agent has usage rows, which alone make its tokens and cost; or the SDK session belongs to another session; or
+            several sessions have an agent with this id, and ``session_id`` says not which.
         InvalidInput: a required value is cleared.
     """
     found = await get_agent(db, agent_id, session_id)
     if found is None:
         return None
-    await sdk_sessions.lock_for_agent(db, found.session_id, agent_update.sdk_session_id)
+    try:
+        await sdk_sessions.lock_for_agent(db, found.session_id, agent_update.sdk_session_id)
+    except NotFound:
+        # Its session was deleted while this one waited for the lock.
+        return None
     agent: Agent = await one_or_none(db, select(Agent).where(col(Agent.session_id) == found.session_id, col(Agent.id) == agent_id))
     changes = agent_update.changes()
     _refuse_cleared(changes)
@@ -109,12 +125,20 @@ async def _set_totals(db: AsyncSession, agent: Agent, totals: dict[str, Any]) ->
     used = select(col(Usage.message_id)).where(col(Usage.session_id) == agent.session_id, col(Usage.agent_id) == agent.id).limit(1)
     if await db.scalar(used) is not None:
         raise Conflict(f"agent {agent.id} has usage rows, which make its {', '.join(totals)}; leave them out.", agent_id=agent.id)
-    await move_totals(db, agent.session_id, agent.id, {name: value - getattr(agent, name) for name, value in totals.items()})
+    present: dict[str, Any] = {name: getattr(agent, name) for name in totals}
+    if "cost" in totals:
+        here = (col(Agent.session_id) == agent.session_id, col(Agent.id) == agent.id)
+        present["cost"] = await db.scalar(select(type_coerce(col(Agent.cost), ExactMoney)).where(*here))
+        totals = totals | {"cost": exact_dollars(totals["cost"])}
+    await move_totals(db, agent.session_id, agent.id, {name: value - present[name] for name, value in totals.items()})
 
 
 async def move_totals(db: AsyncSession, session_id: UUID, agent_id: UUID, differences: dict[str, Any]) -> None:
     """Add to an agent's tokens and cost, and to its session's totals. The caller holds the session's lock."""
     moved = {name: difference for name, difference in differences.items() if difference}
+    if "cost" in moved:
+        # A float would be added as a float, and agents and session would drift apart.
+        moved["cost"] = literal(exact_dollars(moved["cost"]), ExactMoney)
     if not moved:
         return
     of_agent = {name: getattr(Agent, name) + difference for name, difference in moved.items()}

@@ -1,5 +1,7 @@
 """Clips and their versions."""
 
+from typing import Any
+
 from sqlalchemy import func, select
 from sqlalchemy.ext.asyncio import AsyncSession
 from sqlmodel import col
@@ -19,6 +21,8 @@ async def create_clip(db: AsyncSession, clip_data: ClipCreate) -> Clip:
     Raises:
         AlreadyExists: its clip_id is taken.
     """
+    # Without the lock a deletion at the same moment could store a version that this one has not seen.
+    await lock_links(db)
     former = await db.scalar(select(func.max(ClipVersion.version)).where(col(ClipVersion.clip_id) == clip_data.clip_id))
     return await CLIPS.create(db, clip_data, version=(former or 0) + 1)
 
@@ -44,22 +48,15 @@ async def update_clip(db: AsyncSession, clip_id: str, clip_update: ClipUpdate, *
     if clip is None:
         return None
     CLIPS.check_version(clip, expected_version)
-    former = ClipVersion(
-        clip_id=clip_id,
-        version=clip.version,
-        code=clip.code,
-        metadata_=dict(clip.metadata_),
-        session_id=clip_update.session_id,
-        message_index=clip_update.message_index,
-    )
+    former = _version_of(clip, session_id=clip_update.session_id, message_index=clip_update.message_index)
     await CLIPS.apply(db, clip, changes_of(clip_update))
     if clip.code != former.code:
-        await add(db, former)
+        await _keep(db, former)
     return clip
 
 
 async def delete_clip(db: AsyncSession, clip_id: str) -> bool:
-    """Delete a clip; return whether there was one. Its versions stay.
+    """Delete a clip; return whether there was one. Its versions stay, and its last code becomes one of them.
 
     Raises:
         Conflict: songs use it; the error lists them.
@@ -74,9 +71,19 @@ async def delete_clip(db: AsyncSession, clip_id: str) -> bool:
         raise Conflict(
             f"clip {clip_id!r} is used by songs: {', '.join(song_ids)}; take it out of them first.", clip_id=clip_id, song_ids=song_ids
         )
+    await _keep(db, _version_of(clip))
     await db.delete(clip)
     await db.flush()
     return True
+
+
+def _version_of(clip: Clip, **more: Any) -> ClipVersion:
+    """Return a clip as it is, for its versions."""
+    return ClipVersion(clip_id=clip.clip_id, version=clip.version, code=clip.code, metadata_=dict(clip.metadata_), **more)
+
+
+async def _keep(db: AsyncSession, former: ClipVersion) -> None:
+    await add(db, former, clip_id=former.clip_id, version=former.version)
 
 
 async def list_clip_versions(db: AsyncSession, clip_id: str, *, limit: int = 50, cursor: str | None = None) -> Page[ClipVersion]:

@@ -6,6 +6,7 @@ from sqlalchemy import delete, select
 from sqlalchemy.ext.asyncio import AsyncSession
 from sqlmodel import col
 
+from session_db.crud.rows import run
 from session_db.models import ActivityMinute, Agent, AgentLog, MemoryFile, Message, Session, Transcript, TranscriptEntry, Usage
 
 BATCH = 5_000
@@ -20,7 +21,7 @@ async def erase_deleted_sessions(db: AsyncSession, session_id: UUID | None = Non
     query = select(col(Session.id)).where(col(Session.deleted_at).is_not(None)).order_by(col(Session.id)).limit(1).with_for_update()
     if session_id is not None:
         query = query.where(col(Session.id) == session_id)
-    found = await db.scalar(query)
+    found = (await run(db, query)).scalar()
     if found is None:
         return 0
     for table, key in ((AgentLog, AgentLog.event_index), (Message, Message.message_index)):

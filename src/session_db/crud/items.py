@@ -7,7 +7,7 @@ from sqlalchemy.ext.asyncio import AsyncSession
 from sqlmodel import col
 
 from session_db.crud.paging import Page, checked_limit, decode_cursor, page_of
-from session_db.crud.rows import add, all_of, one_or_none
+from session_db.crud.rows import add, all_of, one_or_none, run
 from session_db.database.violations import translated
 from session_db.errors import InvalidInput, StaleVersion
 from session_db.models.items import ItemCreate, ItemTable, ItemUpdate
@@ -83,7 +83,7 @@ def changes_of(update: ItemUpdate) -> dict[str, Any]:
 
 async def lock_links(db: AsyncSession) -> None:
     """Let one writer at a time change which items name which, so that a deleted one cannot be named in the same moment."""
-    await db.execute(text("SELECT pg_advisory_xact_lock(hashtextextended('session_db item links', 0))"))
+    await run(db, text("SELECT pg_advisory_xact_lock(hashtextextended('session_db item links', 0))"))
 
 
 def missing_from(wanted: list[str], known: set[str]) -> list[str]:

@@ -6,7 +6,7 @@ from sqlmodel import col
 
 from session_db.crud.items import Items, changes_of, lock_links, missing_from
 from session_db.crud.paging import Page
-from session_db.crud.rows import all_of
+from session_db.crud.rows import all_of, one_of
 from session_db.errors import InvalidInput
 from session_db.models import Playlist, PlaylistCreate, PlaylistUpdate, Song
 
@@ -14,7 +14,7 @@ PLAYLISTS = Items(Playlist, "playlist_id")
 
 
 async def create_playlist(db: AsyncSession, playlist_data: PlaylistCreate) -> Playlist:
-    """Create a playlist.
+    """Create a playlist. It begins at version 1, also where one with its playlist_id was deleted.
 
     Raises:
         AlreadyExists: its playlist_id is taken.
@@ -66,7 +66,7 @@ async def delete_playlist(db: AsyncSession, playlist_id: str) -> bool:
 
 
 async def _refuse_unknown_songs(db: AsyncSession, song_ids: list[str]) -> None:
-    known = await all_of(db, select(col(Song.song_id)).where(col(Song.song_id).in_(set(song_ids))))
+    known = await all_of(db, select(col(Song.song_id)).where(col(Song.song_id) == one_of(song_ids)))
     missing = missing_from(song_ids, set(known))
     if missing:
         raise InvalidInput(f"song_ids: there is no song {', '.join(missing)}; create it first, or leave it out.", song_ids=missing)

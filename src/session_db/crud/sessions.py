@@ -12,9 +12,9 @@ from sqlmodel import col
 from session_db.crud import agent_logs
 from session_db.crud.locking import lock_session_if_any
 from session_db.crud.paging import Page, checked_limit, decode_cursor, page_of
-from session_db.crud.rows import add, all_of, one_or_none
+from session_db.crud.rows import add, all_of, one_or_none, run
 from session_db.database.violations import translated
-from session_db.errors import Conflict, InvalidInput
+from session_db.errors import AlreadyExists, Conflict, InvalidInput
 from session_db.models import AgentLogCreate, SDKSession, Session, SessionCreate, SessionNameUpdate, SessionUpdate
 from session_db.models.sessions import ENDED_STATUSES, normalised_directory, refuse_bad_slug, refuse_unknown_status
 from session_db.models.table import now
@@ -34,8 +34,22 @@ async def create_session(db: AsyncSession, session_data: SessionCreate) -> Sessi
         values["id"] = session_data.session_id
     session = Session(**values, metadata_=metadata)
     _set_status(session, session.status)
-    await add(db, session, session_id=session.id, session_slug=session.session_slug)
+    try:
+        await add(db, session, session_id=session.id, session_slug=session.session_slug)
+    except AlreadyExists as error:
+        await _say_if_being_erased(db, session.id, error)
+        raise
     return session
+
+
+async def _say_if_being_erased(db: AsyncSession, session_id: UUID, error: AlreadyExists) -> None:
+    deleted = select(col(Session.deleted_at)).where(col(Session.id) == session_id, col(Session.deleted_at).is_not(None))
+    if error.details["constraint"] == "pk_sessions" and await db.scalar(deleted) is not None:
+        raise AlreadyExists(
+            f"session {session_id} was deleted and is being erased; call erase_deleted_sessions until it returns 0, "
+            "or use another session_id.",
+            **error.details,
+        ) from error
 
 
 async def get_session(db: AsyncSession, session_id: UUID) -> Session | None:
@@ -139,6 +153,8 @@ def _checked_changes(session: Session, session_update: SessionUpdate) -> dict[st
     for name in needed:
         if name in changes and changes[name] is None:
             raise InvalidInput(f"{name} cannot be cleared; leave it out to keep it.", field=name)
+    if session.session_type == "chat" and changes.get("agent_name") == "":
+        raise InvalidInput("agent_name: a chat session needs the name of its agent.", field="agent_name")
     if "status" in changes:
         refuse_unknown_status(session.session_type, changes["status"])
     if changes.get("session_slug") is not None:
@@ -174,7 +190,7 @@ async def update_session_activity(db: AsyncSession, session_id: UUID) -> Session
     """
     later = agent_logs.later_activity(None)
     moved = update(Session).where(col(Session.id) == session_id, col(Session.last_activity) < later)
-    await db.execute(moved.values(last_activity=later).execution_options(synchronize_session=False))
+    await run(db, moved.values(last_activity=later).execution_options(synchronize_session=False))
     return await get_session(db, session_id)
 
 

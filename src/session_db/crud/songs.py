@@ -6,7 +6,7 @@ from sqlmodel import col
 
 from session_db.crud.items import Items, changes_of, lock_links, missing_from
 from session_db.crud.paging import Page
-from session_db.crud.rows import all_of
+from session_db.crud.rows import all_of, one_of
 from session_db.errors import Conflict, InvalidInput
 from session_db.models import Clip, Playlist, Song, SongCreate, SongUpdate
 
@@ -14,7 +14,7 @@ SONGS = Items(Song, "song_id")
 
 
 async def create_song(db: AsyncSession, song_data: SongCreate) -> Song:
-    """Create a song.
+    """Create a song. It begins at version 1, also where one with its song_id was deleted.
 
     Raises:
         AlreadyExists: its song_id is taken.
@@ -77,7 +77,7 @@ async def delete_song(db: AsyncSession, song_id: str) -> bool:
 
 
 async def _refuse_unknown_clips(db: AsyncSession, clip_ids: list[str]) -> None:
-    known = await all_of(db, select(col(Clip.clip_id)).where(col(Clip.clip_id).in_(set(clip_ids))))
+    known = await all_of(db, select(col(Clip.clip_id)).where(col(Clip.clip_id) == one_of(clip_ids)))
     missing = missing_from(clip_ids, set(known))
     if missing:
         raise InvalidInput(f"clip_ids: there is no clip {', '.join(missing)}; create it first, or leave it out.", clip_ids=missing)

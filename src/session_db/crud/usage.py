@@ -6,7 +6,7 @@ from decimal import Decimal
 from typing import Any
 from uuid import UUID
 
-from sqlalchemy import Numeric, Uuid, select, type_coerce
+from sqlalchemy import Uuid, select, type_coerce
 from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.ext.asyncio import AsyncSession
 from sqlmodel import col
@@ -15,10 +15,13 @@ from session_db.crud.agent_logs import count_minutes
 from session_db.crud.agents import TOTALS, move_totals
 from session_db.crud.rows import one_of
 from session_db.models import Agent, Usage
+from session_db.models.table import ExactMoney, exact_dollars
 
 TOKENS = ("input_tokens", "output_tokens", "cache_read_tokens", "cache_write_5m_tokens", "cache_write_1h_tokens", "web_search_requests")
 
-_COSTS = tuple(type_coerce(getattr(Usage, name), Numeric(20, 10)).label(name) for name in ("computed_cost", "reported_cost"))
+COSTS = ("computed_cost", "reported_cost")
+
+_COSTS = tuple(type_coerce(getattr(Usage, name), ExactMoney).label(name) for name in COSTS)
 
 
 async def get_usage(db: AsyncSession, session_id: UUID, message_ids: Iterable[str]) -> dict[str, Mapping[str, Any]]:
@@ -41,6 +44,7 @@ async def put_usage(db: AsyncSession, session_id: UUID, rows: list[dict[str, Any
     """
     if not rows:
         return
+    rows = [_as_stored(row) for row in rows]
     by_hand = await _totals_by_hand(db, session_id, {row["agent_id"] for row in rows})
     fresh = insert(Usage)
     changed = {name: getattr(fresh.excluded, name) for name in ("model", "computed_cost", "reported_cost", "occurred_at", *TOKENS)}
@@ -61,10 +65,15 @@ async def put_usage(db: AsyncSession, session_id: UUID, rows: list[dict[str, Any
     await count_minutes(db, session_id, spent)
 
 
+def _as_stored(row: dict[str, Any]) -> dict[str, Any]:
+    """Return a row with costs as the database rounds them, or totals would differ from the sum of the rows."""
+    return row | {name: exact_dollars(row[name]) for name in COSTS if row.get(name) is not None}
+
+
 async def _totals_by_hand(db: AsyncSession, session_id: UUID, agent_ids: set[UUID]) -> dict[UUID, dict[str, Any]]:
     """Return the totals of those agents that have no usage rows yet: what was set by hand ends with the first of them."""
     used = select(col(Usage.message_id)).where(col(Usage.session_id) == session_id, col(Usage.agent_id) == col(Agent.id)).exists()
-    cost = type_coerce(col(Agent.cost), Numeric(20, 10)).label("cost")
+    cost = type_coerce(col(Agent.cost), ExactMoney).label("cost")
     columns = [col(Agent.id), *(getattr(Agent, name) for name in TOTALS if name != "cost"), cost]
     query = select(*columns).where(col(Agent.session_id) == session_id, col(Agent.id) == one_of(agent_ids, Uuid), ~used)
     return {row.id: {name: getattr(row, name) for name in TOTALS} for row in await db.execute(query)}

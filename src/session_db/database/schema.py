@@ -10,6 +10,8 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from session_db.database.connection import create_engine
 from session_db.errors import Conflict
 from session_db.models import METADATA
+from session_db.models.memory_files import MEMORY_FILE_IDS
+from session_db.models.messages import MESSAGE_IDS
 from session_db.settings import get_settings
 
 if TYPE_CHECKING:
@@ -26,7 +28,8 @@ async def init_db() -> None:
     Many processes may call it at once: one works, the others wait and find it done.
 
     Raises:
-        Conflict: the database holds somebody else's ``sessions`` table, or another one of ours by name; nothing is changed.
+        Conflict: the database holds somebody else's ``sessions`` table, or another one of ours by name; or its tables are of a newer
+            session-db than this one. Nothing is changed.
     """
     engine = create_engine(get_settings(), pooled=False)
     try:
@@ -83,7 +86,11 @@ async def current_revision() -> str | None:
 
 def head() -> str:
     """Return the newest revision that this package has; their files are numbered."""
-    return max(path.name.partition("_")[0] for path in (MIGRATIONS / "versions").glob("[0-9]*.py"))
+    return max(_revisions())
+
+
+def _revisions() -> set[str]:
+    return {path.name.partition("_")[0] for path in (MIGRATIONS / "versions").glob("[0-9]*.py")}
 
 
 def alembic_config(**attributes: Any) -> "Config":
@@ -101,7 +108,7 @@ async def prepare_schema(connection: AsyncConnection) -> None:
     """Keep other processes from changing the tables until the transaction ends, and make sure that those in our place are ours.
 
     Raises:
-        Conflict: they are somebody else's.
+        Conflict: they are somebody else's, or of a newer session-db.
     """
     schema = get_settings().schema_name
     if schema is not None and not await connection.scalar(text("SELECT to_regnamespace(:name)"), {"name": f'"{schema}"'}):
@@ -109,16 +116,25 @@ async def prepare_schema(connection: AsyncConnection) -> None:
         await connection.execute(text("SELECT pg_advisory_xact_lock(hashtextextended('session_db create schema', 0))"))
         await connection.execute(text(f'CREATE SCHEMA IF NOT EXISTS "{schema}"'))
     await connection.execute(text(_LOCK))
-    if await _version(connection) is not None:
-        return
-    names = {"names": sorted(METADATA.tables)}
+    version = await _version(connection)
+    if version is None:
+        await _refuse_foreign(connection)
+    elif version not in _revisions():
+        raise Conflict(
+            f"the tables are of revision {version}, which this session-db does not know (its newest is {head()}): upgrade session-db.",
+            revision=version,
+        )
+
+
+async def _refuse_foreign(connection: AsyncConnection) -> None:
+    names = {"names": sorted([*METADATA.tables, MESSAGE_IDS.name, MEMORY_FILE_IDS.name])}
     found = await connection.scalars(
         text("SELECT name FROM unnest(CAST(:names AS text[])) name WHERE to_regclass(quote_ident(name)) IS NOT NULL"), names
     )
     foreign = found.all()
     if foreign:
         raise Conflict(
-            f"this database already has tables that are not session-db's: {', '.join(foreign)}; nothing was changed. "
+            f"this database already has tables or sequences that are not session-db's: {', '.join(foreign)}; nothing was changed. "
             "Set SESSION_DB_SCHEMA to a schema of its own (SESSION_DB_SCHEMA=session_db), or SESSION_DB_URL to another database.",
             tables=foreign,
         )

@@ -8,7 +8,7 @@ from contextlib import asynccontextmanager
 from types import TracebackType
 from typing import Any, TypeVar
 
-from sqlalchemy import event
+from sqlalchemy import Result, event
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.ext.asyncio import AsyncSession as SQLAlchemyAsyncSession
 from sqlalchemy.orm import ORMExecuteState, Session, UOWTransaction
@@ -16,7 +16,7 @@ from sqlmodel.ext.asyncio.session import AsyncSession
 
 from session_db.database.connection import get_engine
 
-Result = TypeVar("Result")
+Returned = TypeVar("Returned")
 
 _TO_BE_REPEATED = ("40P01", "40001")
 """Deadlock and serialization failure: the transaction did nothing and may succeed now."""
@@ -62,9 +62,14 @@ def _note_flush(session: Session, _context: UOWTransaction) -> None:
     session.info["written"] = True
 
 
-def _note_statement(state: ORMExecuteState) -> None:
-    if state.is_insert or state.is_update or state.is_delete:
+def _note_statement(state: ORMExecuteState) -> Result[Any] | None:
+    if not (state.is_insert or state.is_update or state.is_delete):
+        return None
+    result = state.invoke_statement()
+    # -1 where the driver does not say.
+    if getattr(result, "rowcount", -1) != 0:
         state.session.info["written"] = True
+    return result
 
 
 def _forget(session: Session) -> None:
@@ -92,7 +97,7 @@ async def get_async_session() -> AsyncIterator[UnitOfWork]:
         await db.close()
 
 
-async def in_transaction(work: Callable[[UnitOfWork], Awaitable[Result]], *, attempts: int = 5) -> Result:
+async def in_transaction(work: Callable[[UnitOfWork], Awaitable[Returned]], *, attempts: int = 5) -> Returned:
     """Run work in a transaction of its own and commit it; run it again where the database ended it for the sake of another one."""
     for attempt in range(1, attempts + 1):
         try:

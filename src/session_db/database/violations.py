@@ -7,9 +7,10 @@ from weakref import WeakValueDictionary
 
 from sqlalchemy import inspect
 from sqlalchemy.exc import DBAPIError, IntegrityError, InvalidRequestError
+from sqlalchemy.exc import TimeoutError as PoolTimeoutError
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from session_db.errors import AlreadyExists, Conflict, InvalidInput, NotFound, SessionDBError
+from session_db.errors import AlreadyExists, Conflict, InvalidInput, NotFound, SessionDBError, Unavailable
 
 _TAKEN = {
     "pk_sessions": "a session with this id exists already; use another session_id, or get the one that is there.",
@@ -20,6 +21,7 @@ _TAKEN = {
     "uq_messages_session_id_client_id": "this session has a message with this client_id already.",
     "uq_memory_files_session_id_file_path": "this session has a memory file with this path already; update that one.",
     "uq_memory_files_session_id_primary": "this session has a primary memory file already.",
+    "pk_clip_versions": "this clip has this version already; read it again and repeat the change.",
     "pk_clips": "a clip with this clip_id exists already; use another clip_id.",
     "pk_songs": "a song with this song_id exists already; use another song_id.",
     "pk_playlists": "a playlist with this playlist_id exists already; use another playlist_id.",
@@ -39,6 +41,22 @@ _REFUSED = {
     "ck_agents_status": "the agent's status is unknown.",
     "ck_agent_logs_event_category": "the event category is unknown.",
 }
+_UNAVAILABLE = {
+    "08": "the connection to the database broke; begin the transaction anew.",
+    "25P03": "the transaction waited too long for its next statement and was ended; begin it anew.",
+    "53": "the database has no room left (disk, memory or connections); free some, and begin the transaction anew.",
+    "55P03": "a row stayed locked for too long; begin the transaction anew.",
+    "57014": "the statement took longer than the server allows; begin the transaction anew, or raise its statement_timeout.",
+    "57P": "the database was shut down, or ended the connection; begin the transaction anew.",
+}
+"""By the beginning of the SQLSTATE."""
+
+_TOO_SLOW = "the database took longer than SESSION_DB_COMMAND_TIMEOUT seconds; begin the transaction anew, or raise the limit."
+_POOL_EMPTY = "all connections of this process stayed in use; end transactions sooner, or raise SESSION_DB_POOL_SIZE."
+
+DRIVER_ERRORS = (DBAPIError, TimeoutError, PoolTimeoutError)
+"""What ``translate`` translates."""
+
 CONSTRAINTS: dict[str, tuple[type[SessionDBError], str]] = {
     **{name: (AlreadyExists, message) for name, message in _TAKEN.items()},
     **{name: (NotFound, message) for name, message in _MISSING.items()},
@@ -63,11 +81,12 @@ async def translated(db: AsyncSession, **details: Any) -> AsyncIterator[None]:
     except SessionDBError:
         await _reload(db)
         raise
-    except DBAPIError as error:
+    except DRIVER_ERRORS as error:
         ours = translate(error, **details)
         if ours is None:
             raise
-        await _reload(db)
+        if not isinstance(ours, Unavailable):
+            await _reload(db)
         raise ours from error
 
 
@@ -85,14 +104,20 @@ async def _reload(db: AsyncSession) -> None:
             await db.refresh(row)
 
 
-def translate(error: DBAPIError, **details: Any) -> SessionDBError | None:
+def translate(error: DBAPIError | TimeoutError | PoolTimeoutError, **details: Any) -> SessionDBError | None:
     """Return our error for the driver's, or None where it has no meaning of its own."""
+    if not isinstance(error, DBAPIError):
+        return Unavailable((_POOL_EMPTY if isinstance(error, PoolTimeoutError) else _TOO_SLOW) + _shown(details), **details)
+    driver = error.driver_exception
     if isinstance(error, IntegrityError):
-        return violation(getattr(error.driver_exception, "constraint_name", None), **details)
-    sqlstate = getattr(error.driver_exception, "sqlstate", None) or ""
-    if sqlstate.startswith("22"):
-        return InvalidInput(f"the database cannot store a value: {error.driver_exception}{_shown(details)}", **details)
-    return None
+        return violation(getattr(driver, "constraint_name", None), **details)
+    sqlstate = getattr(driver, "sqlstate", None) or ""
+    if sqlstate.startswith(("22", "54")):
+        return InvalidInput(f"the database cannot take a value: {driver}{_shown(details)}", **details)
+    reason = next((text for beginning, text in _UNAVAILABLE.items() if sqlstate.startswith(beginning)), None)
+    if reason is None and error.connection_invalidated:
+        reason = _UNAVAILABLE["08"]
+    return Unavailable(f"{reason} ({driver}){_shown(details)}", **details) if reason else None
 
 
 def violation(constraint: str | None, **details: Any) -> SessionDBError:

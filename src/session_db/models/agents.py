@@ -1,12 +1,14 @@
 """One invocation of an agent in a session, sub-agents included."""
 
 from datetime import datetime
-from typing import Any, Literal
+from typing import Any, Literal, Self
 from uuid import UUID
 
+from pydantic import model_validator
 from sqlalchemy import CheckConstraint, ForeignKeyConstraint, Index, text
 from sqlmodel import Field
 
+from session_db.errors import InvalidInput
 from session_db.ids import new_id
 from session_db.models.table import Input, KeepsMetadata, Model, Moment, Text, counter, dollars, metadata_field, moment, optional_moment
 
@@ -69,6 +71,12 @@ class AgentCreate(AgentBase, Input):
     metadata_: dict[str, Any] = Field(default_factory=dict, alias="metadata", description="Whatever the application keeps with the agent.")
     started_at: Moment | None = None
     completed_at: Moment | None = None
+
+    @model_validator(mode="after")
+    def _started_by_another(self) -> Self:
+        if self.id is not None and self.parent_agent_id == self.id:
+            raise InvalidInput(f"parent_agent_id: agent {self.id} cannot have started itself; leave it out.", agent_id=self.id)
+        return self
 
 
 class AgentUpdate(Input):

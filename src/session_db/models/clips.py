@@ -22,7 +22,7 @@ class Clip(ItemTable, table=True):
 
 
 class ClipVersion(KeepsMetadata, table=True):
-    """A clip as it was: the code and metadata that a later change replaced."""
+    """A clip as it was: the code and metadata that a later change replaced, or that it had when it was deleted."""
 
     __tablename__ = "clip_versions"
     __table_args__ = ({"comment": "Former code of clips."},)
@@ -33,7 +33,7 @@ class ClipVersion(KeepsMetadata, table=True):
     metadata_: dict[str, Any] = metadata_field("Metadata at that version.")
     session_id: UUID | None = Field(default=None, description="Session whose change replaced it.")
     message_index: int | None = Field(default=None, description="Message that asked for the change.")
-    created_at: datetime = moment("When it was replaced.")
+    created_at: datetime = moment("When it was replaced or deleted.")
 
 
 class ClipCreate(ItemCreate):

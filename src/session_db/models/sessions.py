@@ -8,7 +8,7 @@ from typing import Any, ClassVar, Literal, Self
 from uuid import UUID
 
 from pydantic import SerializerFunctionWrapHandler, computed_field, model_serializer, model_validator
-from sqlalchemy import CheckConstraint, Index, UniqueConstraint
+from sqlalchemy import CheckConstraint, Index, UniqueConstraint, text
 from sqlalchemy.orm import Synonym, synonym
 from sqlmodel import Field
 from sqlmodel._compat import SQLModelConfig
@@ -109,8 +109,11 @@ class Session(SessionBase, KeepsMetadata, table=True):
         Index(None, "session_slug"),
         Index(None, "last_activity", "id"),
         Index(None, "status", "last_activity", "id"),
+        Index(None, "session_type", "last_activity", "id"),
         Index(None, "agent_name", "last_activity", "id"),
         Index(None, "current_project", "last_activity", "id"),
+        # Deleted sessions are few, and erasing asks for the first of them again and again.
+        Index("ix_sessions_deleted", "id", postgresql_where=text("deleted_at IS NOT NULL")),
         # The tables hang on this one, so a row grows old: free room on its page keeps updates of counters on it.
         {"comment": "Agent sessions: workflows and chats.", "postgresql_with": {"fillfactor": "80"}},
     )

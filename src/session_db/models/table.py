@@ -4,6 +4,7 @@ import json
 import math
 from collections.abc import Iterator, Mapping, Sequence
 from datetime import UTC, datetime
+from decimal import ROUND_HALF_UP, Decimal, InvalidOperation
 from typing import Annotated, Any, ClassVar
 
 from pydantic import AfterValidator, model_validator
@@ -19,6 +20,10 @@ from session_db.errors import InvalidInput
 
 MAX_DEPTH = 200
 """Levels of nesting that a JSON value of ours may have."""
+
+MAX_DIGITS = 4_000
+"""Digits that an integer may have; Python itself refuses to write more than 4,300."""
+_TOO_LARGE = 10**MAX_DIGITS
 
 NAMING_CONVENTION = {
     "pk": "pk_%(table_name)s",
@@ -42,8 +47,17 @@ class Model(SQLModel):
 
 
 def as_utc(moment: datetime) -> datetime:
-    """Return the moment in UTC; a naive one is taken as UTC."""
-    return moment.replace(tzinfo=UTC) if moment.tzinfo is None else moment.astimezone(UTC)
+    """Return the moment in UTC; a naive one is taken as UTC.
+
+    Raises:
+        InvalidInput: in UTC it is before the year 1 or after the year 9999.
+    """
+    if moment.tzinfo is None:
+        return moment.replace(tzinfo=UTC)
+    try:
+        return moment.astimezone(UTC)
+    except OverflowError:
+        raise InvalidInput(f"{moment.isoformat()} is out of range; in UTC it must be in the years 1 to 9999.", value=moment) from None
 
 
 def now() -> datetime:
@@ -108,6 +122,22 @@ Metadata = MutableDict.as_mutable(JSONB())
 
 Money = Numeric(20, 10, asdecimal=False)
 """US dollars; exact in the database, float in Python."""
+
+ExactMoney = Numeric(20, 10)
+"""US dollars as the database has them, ``Decimal`` in Python: for sums."""
+
+
+def exact_dollars(dollars: Decimal | float) -> Decimal:
+    """Return US dollars as a column keeps them, so that sums here and sums there are the same.
+
+    Raises:
+        InvalidInput: no column keeps as many.
+    """
+    try:
+        return Decimal(str(dollars)).quantize(Decimal("1e-10"), ROUND_HALF_UP)
+    except InvalidOperation:
+        raise InvalidInput(f"{dollars} US dollars cannot be stored; send less than 10 billion.", value=dollars) from None
+
 
 BigInt = BigInteger()
 Text = SQLText()
@@ -193,7 +223,7 @@ def refuse_unstorable(value: Any, path: str) -> None:
         if depth > MAX_DEPTH:
             raise InvalidInput(f"{where}: nested deeper than {MAX_DEPTH} levels; make it flatter.", path=where)
         # The value itself is a column's and was checked by its type; what is inside it becomes JSON.
-        problem = _problem(part) or (_no_json(part) if depth else None)
+        problem = _problem(part) or _bad_key(part) or (_no_json(part) if depth else None)
         if problem:
             raise InvalidInput(f"{where}: {problem}", path=where)
 
@@ -208,7 +238,16 @@ def _problem(part: Any) -> str | None:
             return "holds a lone surrogate, which is no valid text; remove it."
     if isinstance(part, float) and not math.isfinite(part):
         return f"is {part}, which JSON has no word for; send a finite number or null."
+    if isinstance(part, int) and abs(part) >= _TOO_LARGE:
+        return f"is an integer of more than {MAX_DIGITS} digits; send it as text."
     return None
+
+
+def _bad_key(part: Any) -> str | None:
+    bad = [key for key in part if not isinstance(key, str)] if isinstance(part, Mapping) else []
+    if not bad:
+        return None
+    return f"has a key that is a {type(bad[0]).__name__}; keys of a JSON object are texts."
 
 
 def _no_json(part: Any) -> str | None:
@@ -226,8 +265,9 @@ def _parts(value: Any, path: str) -> Iterator[tuple[str, Any, int]]:
         if depth > MAX_DEPTH:
             continue
         if isinstance(part, Mapping):
+            # What is no text as a key was refused with the object.
             for key, child in part.items():
                 yield f"{where}.{ascii(key)[1:-1]}", key, depth
-                todo.append((f"{where}.{ascii(key)[1:-1] if isinstance(key, str) else key}", child, depth + 1))
+                todo.append((f"{where}.{ascii(key)[1:-1]}", child, depth + 1))
         elif isinstance(part, Sequence) and not isinstance(part, str | bytes):
             todo.extend((f"{where}[{index}]", child, depth + 1) for index, child in enumerate(part))

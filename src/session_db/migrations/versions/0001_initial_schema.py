@@ -26,7 +26,11 @@ def upgrade() -> None:
         sa.Column("session_id", sa.Uuid(), nullable=True, comment="Session whose change replaced it."),
         sa.Column("message_index", sa.Integer(), nullable=True, comment="Message that asked for the change."),
         sa.Column(
-            "created_at", sa.TIMESTAMP(timezone=True), server_default=sa.text("now()"), nullable=False, comment="When it was replaced."
+            "created_at",
+            sa.TIMESTAMP(timezone=True),
+            server_default=sa.text("now()"),
+            nullable=False,
+            comment="When it was replaced or deleted.",
         ),
         sa.PrimaryKeyConstraint("clip_id", "version", name=op.f("pk_clip_versions")),
         comment="Former code of clips.",
@@ -220,8 +224,10 @@ def upgrade() -> None:
     op.create_index(
         op.f("ix_sessions_current_project_last_activity_id"), "sessions", ["current_project", "last_activity", "id"], unique=False
     )
+    op.create_index("ix_sessions_deleted", "sessions", ["id"], unique=False, postgresql_where=sa.text("deleted_at IS NOT NULL"))
     op.create_index(op.f("ix_sessions_last_activity_id"), "sessions", ["last_activity", "id"], unique=False)
     op.create_index(op.f("ix_sessions_session_slug"), "sessions", ["session_slug"], unique=False)
+    op.create_index(op.f("ix_sessions_session_type_last_activity_id"), "sessions", ["session_type", "last_activity", "id"], unique=False)
     op.create_index(op.f("ix_sessions_status_last_activity_id"), "sessions", ["status", "last_activity", "id"], unique=False)
     op.create_table(
         "songs",
@@ -448,7 +454,14 @@ def upgrade() -> None:
         ),
         sa.Column("file_path", sa.Text(), nullable=True, comment="File that was read."),
         sa.Column("file_offset", sa.BigInteger(), server_default=sa.text("0"), nullable=False, comment="Bytes of the file that were read."),
-        sa.Column("file_head", sa.Text(), nullable=True, comment="Fingerprint of the file's beginning: another one is another file."),
+        sa.Column(
+            "is_rewritten",
+            sa.Boolean(),
+            server_default=sa.text("false"),
+            nullable=False,
+            comment="Whether the file was rewritten once: what is known is skipped since.",
+        ),
+        sa.Column("file_print", sa.Text(), nullable=True, comment="Fingerprint of what was read of the file: another one is another file."),
         sa.Column(
             "meta",
             postgresql.JSON(),
@@ -579,8 +592,10 @@ def downgrade() -> None:
     op.drop_index(op.f("ix_songs_clip_ids"), table_name="songs", postgresql_using="gin")
     op.drop_table("songs")
     op.drop_index(op.f("ix_sessions_status_last_activity_id"), table_name="sessions")
+    op.drop_index(op.f("ix_sessions_session_type_last_activity_id"), table_name="sessions")
     op.drop_index(op.f("ix_sessions_session_slug"), table_name="sessions")
     op.drop_index(op.f("ix_sessions_last_activity_id"), table_name="sessions")
+    op.drop_index("ix_sessions_deleted", table_name="sessions", postgresql_where=sa.text("deleted_at IS NOT NULL"))
     op.drop_index(op.f("ix_sessions_current_project_last_activity_id"), table_name="sessions")
     op.drop_index(op.f("ix_sessions_agent_name_last_activity_id"), table_name="sessions")
     op.drop_table("sessions")
