@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     engine: AsyncEngine
 
 __all__ = [
-    "DatabaseSession", "UncommittedWarning", "UnitOfWork", "async_session", "close_db", "current_revision", "database_facts", "engine",
+    "DatabaseSession", "UncommittedWarning", "UnitOfWork", "async_session", "close_db", "current_revision", "database_facts",
     "get_async_session", "get_engine", "get_session", "head", "in_transaction", "init_db", "reset_db",
 ]  # fmt: skip
 
