@@ -20,7 +20,7 @@ demo: $(READY) ## fill a database with an example and show it
 	@$(BIN)/session-db demo $(ARGS)
 
 test: $(READY) ## run the tests and measure their coverage
-	@$(BIN)/pytest $(or $(ARGS),--cov)
+	@$(BIN)/pytest $(or $(ARGS),-n 2 --cov)
 
 check: $(READY) ## lint, formatting, types and layers
 	@$(BIN)/ruff check
