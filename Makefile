@@ -3,6 +3,8 @@
 
 BIN := .venv/bin
 READY := .venv/ready
+# Without compiled files every process that a test starts compiles its libraries anew, which takes seconds.
+unexport PYTHONDONTWRITEBYTECODE
 PINS := requirements.lock requirements-uv.txt pyproject.toml scripts/set-up
 
 # .venv belongs to the directory and the interpreter it was made for; PYTHON=… asks for another one.
