@@ -102,15 +102,17 @@ class Home:
 
     def processes(self) -> dict[int, str]:
         """Return the command lines of the supervisor and all server processes."""
-        state = self.path.stat() if self.path.exists() else None
-        # A session's title has only the number of its home in it.
-        title = f"session-db-{state.st_dev:x}-{state.st_ino:x}" if state else "?"
+        # A session's title has only the number of its home in it. Everything here is killed by `end`: without a home, nothing has its title.
+        marks = [f"{self.path}/postgres/"]
+        if self.path.exists():
+            state = self.path.stat()
+            marks.append(f"session-db-{state.st_dev:x}-{state.st_ino:x}")
         found = {}
         for process in Path("/proc").glob("[0-9]*"):
             with suppress(OSError):
                 command = (process / "cmdline").read_bytes().replace(b"\0", b" ").decode(errors="replace")
                 is_supervisor = "supervisor.py" in command and str(self.path) in command
-                if is_supervisor or title in command or f"{self.path}/postgres/" in command:
+                if is_supervisor or any(mark in command for mark in marks):
                     found[int(process.name)] = command
         return found
 

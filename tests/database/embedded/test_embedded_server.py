@@ -154,6 +154,7 @@ class TestStatus:
         assert status.pid is None
         assert status.size_bytes == 0
         assert not empty_home.path.exists()
+        assert empty_home.processes() == {}
         with pytest.raises(EmbeddedServerError, match=r"call acquire\(\) first"):
             server.connect_arguments  # noqa: B018 - it is the property that raises.
 
