@@ -13,16 +13,21 @@ ifneq ($(PYTHON)$(shell test -x $(BIN)/python && cat $(READY) 2>/dev/null),$(CUR
 endif
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test check docs format lock set-up clean
+.PHONY: help demo test test-servers check docs format lock set-up clean
 
 help: ## list these verbs
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-8s %s\n", $$1, $$2 }' Makefile
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-13s %s\n", $$1, $$2 }' Makefile
 
 demo: $(READY) ## fill a database with an example and show it
 	@$(BIN)/session-db demo $(ARGS)
 
 test: $(READY) ## run the tests and measure their coverage
 	@$(BIN)/pytest $(or $(ARGS),-n 2 --cov)
+
+test-servers: $(READY) ## run the tests of the store on PostgreSQL 15 and through PgBouncer
+	@scripts/install-servers
+	@$(BIN)/pytest -m db -n 2 --server 15 $(ARGS)
+	@$(BIN)/pytest -m db -n 2 --server pgbouncer $(ARGS)
 
 check: $(READY) ## lint, formatting, types and layers
 	@$(BIN)/ruff check

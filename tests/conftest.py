@@ -11,12 +11,24 @@ import pytest
 
 from session_db.database import UnitOfWork, init_db
 from session_db.database.connection import _Engines, create_engine
-from session_db.database.embedded import EmbeddedServer
 from session_db.settings import use_settings
 from tests.databases import Database, PostgreSQL
+from tests.servers import server_of
 
-# Nothing here outlives a crash of the server.
-FAST = {"fsync": "off", "synchronous_commit": "off", "full_page_writes": "off", "max_connections": "200"}
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption(
+        "--server",
+        default=os.environ.get("SESSION_DB_TEST_URL", "embedded"),
+        help="PostgreSQL for the tests marked db: embedded, 15 (Debian's packages), pgbouncer (before that one), or a URL.",
+    )
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Mark the tests that need nothing but a PostgreSQL: any of those that session-db runs on must do."""
+    for item in items:
+        if "postgres" in getattr(item, "fixturenames", ()):
+            item.add_marker(pytest.mark.db)
 
 
 @pytest.fixture(scope="session")
@@ -47,31 +59,10 @@ def no_settings_of_the_user(empty_directory: Path, monkeypatch: pytest.MonkeyPat
 
 
 @pytest.fixture(scope="session")
-def postgres() -> Iterator[PostgreSQL]:
-    """The server of ``SESSION_DB_TEST_URL``, else the project's own embedded one."""
-    url = os.environ.get("SESSION_DB_TEST_URL")
-    if url:
-        yield PostgreSQL(url)
-        return
-    # Short, because it becomes part of a socket's path; and open to the unprivileged user that runs the server for root.
-    parent = Path(tempfile.mkdtemp(prefix="sdb-", dir="/tmp" if os.name == "posix" else None))  # noqa: S108  the path must be short
-    parent.chmod(0o711)
-    server = EmbeddedServer(parent / "h", idle_seconds=0.5, settings=FAST)
-    server.acquire()
-    try:
-        arguments = server.connect_arguments
-        yield PostgreSQL(f"postgresql://{arguments['user']}@/{arguments['database']}?host={server.status().socket.parent}")
-    finally:
-        server.release()
-        _wait_until_stopped(server)
-        shutil.rmtree(parent)
-
-
-def _wait_until_stopped(server: EmbeddedServer) -> None:
-    for _ in range(200):
-        if not server.status().running:
-            return
-        asyncio.run(asyncio.sleep(0.05))
+def postgres(request: pytest.FixtureRequest) -> Iterator[PostgreSQL]:
+    """The server that ``--server`` names."""
+    with server_of(request.config.getoption("--server")) as server:
+        yield server
 
 
 @pytest.fixture(scope="session")
@@ -82,6 +73,7 @@ def template(postgres: PostgreSQL) -> Iterator[Database]:
         database = await postgres.create("template")
         async with database.used():
             await init_db()
+        await postgres.disconnect(database)
         return database
 
     database = asyncio.run(make())

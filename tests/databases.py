@@ -3,7 +3,7 @@
 import os
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 from urllib.parse import urlsplit
 from uuid import uuid4
@@ -16,24 +16,41 @@ from session_db.settings import Settings, use_settings
 
 @dataclass(frozen=True)
 class Database:
-    """A database of one test's own."""
+    """A database of one test's own.
+
+    Attributes:
+        name: its name.
+        url: where session-db reaches it.
+        direct_url: where it is reached without a pooler between.
+    """
 
     name: str
     url: str
+    direct_url: str
+
+    @property
+    def without_pooler(self) -> "Database":
+        """The same database, where a connection is one of the server's."""
+        return replace(self, url=self.direct_url)
+
+    @property
+    def variables(self) -> dict[str, str]:
+        """The settings that name it, as a user sets them."""
+        return {"SESSION_DB_URL": self.url} | ({} if self.url == self.direct_url else {"SESSION_DB_POOLER": "transaction"})
 
     @property
     def settings(self) -> Settings:
-        return Settings(url=self.url)
+        return Settings(url=self.url, pooler=self.variables.get("SESSION_DB_POOLER"))
 
     @property
     def environment(self) -> dict[str, str]:
         """What a subprocess needs to use it."""
-        return os.environ | {"SESSION_DB_URL": self.url}
+        return os.environ | self.variables
 
     @asynccontextmanager
     async def connected(self) -> AsyncIterator[Any]:
         """Connect with the bare driver, to look from outside."""
-        connection = await asyncpg.connect(self.url)
+        connection = await asyncpg.connect(self.direct_url)
         try:
             yield connection
         finally:
@@ -58,12 +75,14 @@ def _in_use(engine: Any) -> bool:
 
 @dataclass(frozen=True)
 class PostgreSQL:
-    """A running server on which tests make databases."""
+    """A running server on which tests make databases, with a pooler before it or none."""
 
     url: str
+    pooler_url: str | None = None
 
     def database(self, name: str) -> Database:
-        return Database(name, urlsplit(self.url)._replace(path=f"/{name}").geturl())
+        direct, pooled = (urlsplit(url)._replace(path=f"/{name}").geturl() for url in (self.url, self.pooler_url or self.url))
+        return Database(name, pooled, direct)
 
     async def create(self, purpose: str, template: str = "template0") -> Database:
         name = f"session_db_{purpose}_{uuid4().hex[:12]}"
@@ -74,6 +93,11 @@ class PostgreSQL:
     async def drop(self, database: Database) -> None:
         async with self._connected() as connection:
             await connection.execute(f'DROP DATABASE IF EXISTS "{database.name}" WITH (FORCE)')
+
+    async def disconnect(self, database: Database) -> None:
+        """End the connections that a pooler keeps to a database: while there are any, it cannot be a template."""
+        async with self._connected() as connection:
+            await connection.execute("SELECT pg_terminate_backend(pid, 5000) FROM pg_stat_activity WHERE datname = $1", database.name)
 
     @asynccontextmanager
     async def own(self, purpose: str, template: str = "template0") -> AsyncIterator[Database]:

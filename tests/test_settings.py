@@ -38,6 +38,7 @@ class TestDefaults:
             "url": None,
             "home": home,
             "schema_name": None,
+            "pooler": None,
             "pool_size": 10,
             "max_overflow": 20,
             "pool_recycle": 3600,

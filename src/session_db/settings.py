@@ -7,7 +7,7 @@ directory; the ``session-db`` command does not, it may be run in a stranger's fo
 
 import os
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from dotenv import dotenv_values
 from platformdirs import user_data_path
@@ -46,6 +46,11 @@ class Settings(BaseSettings):
         pattern=r"^[A-Za-z_][A-Za-z0-9_]{0,62}$",
         description="Schema that holds all tables; unset: the connection's own.",
     )
+    pooler: Literal["transaction"] | None = Field(
+        None,
+        validation_alias="SESSION_DB_POOLER",
+        description="`transaction`: between us and PostgreSQL stands a pooler (PgBouncer) that hands out a connection for a transaction.",
+    )
     pool_size: int = Field(
         10, ge=1, validation_alias=AliasChoices("SESSION_DB_POOL_SIZE", "DB_POOL_SIZE"), description="Connections kept open per process."
     )
@@ -68,7 +73,7 @@ class Settings(BaseSettings):
         512,
         ge=0,
         validation_alias="SESSION_DB_STATEMENT_CACHE_SIZE",
-        description="Prepared statements kept per connection; 0 switches them off.",
+        description="Prepared statements kept per connection; 0 switches them off, as `pooler` does.",
     )
     echo: bool = Field(default=False, validation_alias=AliasChoices("SESSION_DB_ECHO", "DB_ECHO"), description="Log every SQL statement.")
 

@@ -30,7 +30,8 @@ class CommandLine:
 @pytest.fixture
 def on_database(monkeypatch: pytest.MonkeyPatch) -> Callable[[Database], CommandLine]:
     def use(database: Database) -> CommandLine:
-        monkeypatch.setenv("SESSION_DB_URL", database.url)
+        for name, value in database.variables.items():
+            monkeypatch.setenv(name, value)
         monkeypatch.setenv("COLUMNS", "80")
         return CommandLine(CliRunner())
 

@@ -55,7 +55,7 @@ class TestConnection:
         async with engine.connect() as connection:
             driver: Any = (await connection.get_raw_connection()).driver_connection
             assert driver._config.command_timeout == 30
-            assert driver._config.statement_cache_size == 512
+            assert driver._config.statement_cache_size == (512 if fresh_database.settings.pooler is None else 0)
 
     async def test_rows_stay_readable_after_a_commit(self, fresh_database: Database) -> None:
         async with async_session() as db:

@@ -1,10 +1,12 @@
 """URLs, and what people are told when the database cannot be reached."""
 
+import ssl
+
 import pytest
 from pydantic import SecretStr
 
 from session_db.database import async_session, close_db, init_db
-from session_db.database.url import asyncpg_url, shown_url
+from session_db.database.url import connect_arguments, shown_url
 from session_db.errors import InvalidInput, Unavailable
 from session_db.settings import Settings, use_settings
 from tests.databases import Database
@@ -20,7 +22,7 @@ UNREADABLE = [
 ]
 
 
-class TestAsyncpgUrl:
+class TestConnectArguments:
     @pytest.mark.parametrize(
         ("written", "read"),
         [
@@ -29,18 +31,39 @@ class TestAsyncpgUrl:
             ("postgresql+psycopg2://h/d", "postgresql://h/d"),
             ("postgresql://h/d?sslmode=require&channel_binding=require", "postgresql://h/d?sslmode=require"),
             ("postgresql://h/d?ssl=verify-full&gssencmode=disable", "postgresql://h/d?sslmode=verify-full"),
+            ("postgresql://h/d?ssl=true&uselibpqcompat=true", "postgresql://h/d?sslmode=require"),
+            ("postgresql://h/d?sslmode=no-verify", "postgresql://h/d?sslmode=require"),
+            ("postgresql://h:6543/d?pgbouncer=true&connection_limit=1", "postgresql://h:6543/d"),
+            ("postgresql://h/d?keepalives=1&application_name=agents", "postgresql://h/d?application_name=agents"),
             ("postgresql://u@/d?host=/run/pg", "postgresql://u@/d?host=%2Frun%2Fpg"),
+            ("postgresql://u@/d?host=/cloudsql/p:r:i", "postgresql://u@/d?host=%2Fcloudsql%2Fp%3Ar%3Ai"),
             ("postgresql://u:a%2Fb%40c@h/d", "postgresql://u:a%2Fb%40c@h/d"),
-            ("postgresql://u:a@b@h/d", "postgresql://u:a@b@h/d"),
+            ("postgresql://u:a@b@h/d", "postgresql://u:a%40b@h/d"),
+            (
+                "postgresql://u@h1:5432,h2:5433/d?target_session_attrs=primary",
+                "postgresql://u@h1:5432,h2:5433/d?target_session_attrs=primary",
+            ),
+            ("postgresql://u@[::1]:5432/d", "postgresql://u@[::1]:5432/d"),
         ],
     )
     def test_the_forms_that_people_write(self, written: str, read: str) -> None:
-        assert asyncpg_url(written) == read
+        assert connect_arguments(written) == {"dsn": read}
+
+    def test_the_time_to_connect(self) -> None:
+        assert connect_arguments("postgresql://h/d?connect_timeout=7") == {"dsn": "postgresql://h/d", "timeout": 7}
+        assert connect_arguments("postgresql://h/d?connect_timeout=0") == {"dsn": "postgresql://h/d"}
+        with pytest.raises(InvalidInput, match="connect_timeout='soon'"):
+            connect_arguments("postgresql://h/d?connect_timeout=soon")
+
+    def test_the_certificates_that_this_machine_trusts(self) -> None:
+        arguments = connect_arguments("postgresql://h/d?sslmode=verify-full&sslrootcert=system")
+        assert arguments["dsn"] == "postgresql://h/d?sslmode=verify-full"
+        assert (arguments["ssl"].verify_mode, arguments["ssl"].check_hostname) == (ssl.CERT_REQUIRED, True)
 
     @pytest.mark.parametrize("url", [*UNREADABLE, f"mysql://u:{SECRET}@h/d", f"user:{SECRET}@host/db", SECRET, "", f"http:{SECRET}@h"])
     def test_what_is_no_url_of_postgresql_is_refused_without_its_password(self, url: str) -> None:
         with pytest.raises(InvalidInput, match="SESSION_DB_URL") as caught:
-            asyncpg_url(url)
+            connect_arguments(url)
         assert SECRET not in str(caught.value)
         assert caught.value.__context__ is None or caught.value.__suppress_context__
 
@@ -84,7 +107,8 @@ class TestUnavailable:
         await close_db()
 
     async def test_a_database_that_is_not_there(self, fresh_database: Database) -> None:
-        use_settings(Settings(url=SecretStr(fresh_database.url.replace(fresh_database.name, "session_db_no_such_database"))))
+        missing = SecretStr(fresh_database.url.replace(fresh_database.name, "session_db_no_such_database"))
+        use_settings(fresh_database.settings.model_copy(update={"url": missing}))
         with pytest.raises(Unavailable, match="session_db_no_such_database"):
             await init_db()
         use_settings(fresh_database.settings)

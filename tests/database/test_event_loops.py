@@ -18,7 +18,7 @@ async def use() -> None:
 
 
 async def connections_to(database: Database) -> int:
-    connection = await asyncpg.connect(database.url)
+    connection = await asyncpg.connect(database.direct_url)
     try:
         count: int = await connection.fetchval(
             "SELECT count(*) FROM pg_stat_activity WHERE datname = $1 AND pid <> pg_backend_pid()", database.name
@@ -29,7 +29,7 @@ async def connections_to(database: Database) -> int:
 
 
 def test_a_loop_that_ends_leaves_no_connection(fresh_database: Database) -> None:
-    use_settings(fresh_database.settings)
+    use_settings(fresh_database.without_pooler.settings)
     before = asyncio.run(connections_to(fresh_database))
     for _ in range(10):
         asyncio.run(use())
@@ -38,7 +38,7 @@ def test_a_loop_that_ends_leaves_no_connection(fresh_database: Database) -> None
 
 
 def test_loops_in_threads_do_not_disturb_each_other(fresh_database: Database) -> None:
-    use_settings(fresh_database.settings)
+    use_settings(fresh_database.without_pooler.settings)
     threads = [threading.Thread(target=lambda: [asyncio.run(use()) for _ in range(3)]) for _ in range(4)]
     for thread in threads:
         thread.start()

@@ -8,11 +8,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
 import asyncpg
-from sqlalchemy import NullPool
+from sqlalchemy import NullPool, event
 from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
 
-from session_db.database.url import asyncpg_url
+from session_db.database.url import connect_arguments
+from session_db.database.violations import POOLER_REMEDY
 from session_db.errors import Unavailable
+from session_db.models.table import decode_json
 from session_db.settings import Settings, get_settings
 
 if TYPE_CHECKING:
@@ -97,17 +99,20 @@ async def _guard_loop() -> None:
 def create_engine(settings: Settings, *, pooled: bool = True) -> AsyncEngine:
     """Make an engine; without a pool its statements may take as long as they need, as migrations do."""
     connect = functools.partial(_connect, settings, command_timeout=settings.command_timeout if pooled else None)
-    if not pooled:
-        return create_async_engine("postgresql+asyncpg://", async_creator=connect, poolclass=NullPool, echo=settings.echo)
-    return create_async_engine(
-        "postgresql+asyncpg://",
-        async_creator=connect,
-        pool_size=settings.pool_size,
-        max_overflow=settings.max_overflow,
-        pool_recycle=settings.pool_recycle,
-        pool_pre_ping=True,
-        echo=settings.echo,
-    )
+    pool: dict[str, Any] = {"poolclass": NullPool}
+    if pooled:
+        pool = {
+            "pool_size": settings.pool_size,
+            "max_overflow": settings.max_overflow,
+            "pool_recycle": settings.pool_recycle,
+            "pool_pre_ping": True,
+        }
+    engine = create_async_engine("postgresql+asyncpg://", async_creator=connect, json_deserializer=decode_json, echo=settings.echo, **pool)
+    if settings.pooler is not None and settings.schema_name is not None:
+        # A setting of the connection would be somebody else's next; one of the transaction ends with it.
+        search_path = f'SET LOCAL search_path TO "{settings.schema_name}"'
+        event.listen(engine.sync_engine, "begin", lambda connection: connection.exec_driver_sql(search_path))
+    return engine
 
 
 @functools.cache
@@ -120,23 +125,29 @@ def embedded_server(home: Path) -> "EmbeddedServer":
 
 async def _connect(settings: Settings, *, command_timeout: float | None) -> Any:
     await _guard_loop()
+    arguments = {"command_timeout": command_timeout, **_session_arguments(settings)}
+    try:
+        if settings.url is None:
+            return await _connect_embedded(settings.home, arguments)
+        return await asyncpg.connect(**arguments, **connect_arguments(settings.url.get_secret_value()))
+    except asyncpg.ProtocolViolationError as error:
+        # What PgBouncer answers to a setting in the first packet; a server of PostgreSQL takes them all.
+        raise Unavailable(f"the pooler at SESSION_DB_URL refused the connection: {error}. {POOLER_REMEDY}") from error
+    except (OSError, asyncpg.PostgresError, asyncpg.InterfaceError) as error:
+        raise Unavailable(f"the database cannot be reached: {error}. Is it running, and is SESSION_DB_URL right?") from error
+
+
+def _session_arguments(settings: Settings) -> dict[str, Any]:
+    """Return what a connection is told for as long as it lives; a pooler, which has many of them, is told nothing."""
     server_settings = {"application_name": "session-db"}
+    if settings.pooler is not None:
+        return {"statement_cache_size": 0, "server_settings": server_settings}
     if settings.statement_cache_size:
         # A plan that is kept was made for whoever came first: for a table that was still empty, or for a session of three rows.
         server_settings["plan_cache_mode"] = "force_custom_plan"
     if settings.schema_name is not None:
         server_settings["search_path"] = f'"{settings.schema_name}"'
-    arguments: dict[str, Any] = {
-        "command_timeout": command_timeout,
-        "statement_cache_size": settings.statement_cache_size,
-        "server_settings": server_settings,
-    }
-    try:
-        if settings.url is None:
-            return await _connect_embedded(settings.home, arguments)
-        return await asyncpg.connect(asyncpg_url(settings.url.get_secret_value()), **arguments)
-    except (OSError, asyncpg.PostgresError, asyncpg.InterfaceError) as error:
-        raise Unavailable(f"the database cannot be reached: {error}. Is it running, and is SESSION_DB_URL right?") from error
+    return {"statement_cache_size": settings.statement_cache_size, "server_settings": server_settings}
 
 
 async def _connect_embedded(home: Path, arguments: dict[str, Any]) -> Any:

@@ -1,24 +1,49 @@
-"""Database URLs as people write them, and as asyncpg reads them."""
+"""Database URLs as people and providers write them, and as asyncpg reads them."""
 
+import ssl
+from typing import Any
 from urllib.parse import SplitResult, parse_qsl, urlencode, urlsplit, urlunsplit
 
 from session_db.errors import InvalidInput
 
 _SCHEMES = ("postgres", "postgresql", "postgresql+asyncpg", "postgresql+psycopg", "postgresql+psycopg2")
-# asyncpg sends a word that it does not know to the server as a setting, which refuses it; it binds no channel and needs no word for that.
-_LEFT_OUT = frozenset({"channel_binding", "gssencmode"})
+
+# asyncpg sends a word that it does not know to the server as a setting, which refuses it. These are for a client alone: those of libpq
+# that asyncpg has no need of, and those of the other clients whose URLs providers hand out.
+_LEFT_OUT = frozenset({
+    "channel_binding", "client_encoding", "fallback_application_name", "gssdelegation", "gssencmode", "hostaddr", "keepalives",
+    "keepalives_count", "keepalives_idle", "keepalives_interval", "load_balance_hosts", "max_protocol_version", "min_protocol_version",
+    "require_auth", "requirepeer", "sslcertmode", "sslcompression", "sslsni", "tcp_user_timeout",
+    "async_fallback", "connection_limit", "pgbouncer", "pool_timeout", "prepared_statement_cache_size", "schema", "socket_timeout",
+    "sslaccept", "supa", "uselibpqcompat",
+})  # fmt: skip
+_SSL_MODES = {"true": "require", "1": "require", "no-verify": "require", "false": "disable", "0": "disable"}
+"""What other clients write for PostgreSQL's words."""
 
 
-def asyncpg_url(url: str) -> str:
-    """Return the URL as asyncpg takes it.
+def connect_arguments(url: str) -> dict[str, Any]:
+    """Return the URL as arguments of ``asyncpg.connect``.
 
     Raises:
         InvalidInput: it is no PostgreSQL URL. The message never holds the password.
     """
     parts = _parts_of(url)
-    pairs = [("sslmode" if name == "ssl" else name, value) for name, value in _query_of(parts)]
-    query = urlencode([(name, value) for name, value in pairs if name not in _LEFT_OUT])
-    return urlunsplit(("postgresql", parts.netloc, parts.path, query, ""))
+    query = dict(_query_of(parts))
+    arguments: dict[str, Any] = {}
+    timeout = query.pop("connect_timeout", "0")
+    if not timeout.isdecimal():
+        raise InvalidInput(f"connect_timeout={timeout!r} in SESSION_DB_URL is no whole number of seconds.", connect_timeout=timeout)
+    if int(timeout):
+        arguments["timeout"] = int(timeout)
+    mode = query.pop("sslmode", None) or query.pop("ssl", None)
+    if mode is not None:
+        query["sslmode"] = _SSL_MODES.get(mode, mode)
+    if query.get("sslrootcert") == "system":
+        # libpq's word for the certificates that this machine trusts, which a context of Python's own has.
+        del query["sslrootcert"]
+        arguments["ssl"] = ssl.create_default_context()
+    kept = urlencode([(name, value) for name, value in query.items() if name not in _LEFT_OUT])
+    return {"dsn": urlunsplit(("postgresql", _netloc_of(parts), parts.path, kept, "")), **arguments}
 
 
 def shown_url(url: str) -> str:
@@ -47,12 +72,19 @@ def _parts_of(url: str) -> SplitResult:
     )
     try:
         parts = urlsplit(url)
-        _ = parts.hostname, parts.port
+        # PostgreSQL's clients take several hosts, each with its port.
+        _ = [urlsplit(f"//{place}").port for place in parts.netloc.rpartition("@")[2].split(",")]
     except ValueError:
         raise unreadable from None
     if parts.fragment or "@" in parts.path or any("@" in name for name, _ in _query_of(parts)):
         raise unreadable
     return parts
+
+
+def _netloc_of(parts: SplitResult) -> str:
+    """Return user, password and hosts; asyncpg takes the first @ for the end of the password."""
+    credentials, at, places = parts.netloc.rpartition("@")
+    return f"{credentials.replace('@', '%40')}{at}{places}"
 
 
 def _query_of(parts: SplitResult) -> list[tuple[str, str]]:

@@ -41,9 +41,13 @@ _REFUSED = {
     "ck_agents_status": "the agent's status is unknown.",
     "ck_agent_logs_event_category": "the event category is unknown.",
 }
+POOLER_REMEDY = "Behind PgBouncer, or another pooler that hands out a connection for a transaction, set SESSION_DB_POOLER=transaction."
+
 _UNAVAILABLE = {
     "08": "the connection to the database broke; begin the transaction anew.",
     "25P03": "the transaction waited too long for its next statement and was ended; begin it anew.",
+    "26000": f"the database lost a prepared statement, as happens behind a pooler. {POOLER_REMEDY}",
+    "42P05": f"the database has a prepared statement of another client, as happens behind a pooler. {POOLER_REMEDY}",
     "53": "the database has no room left (disk, memory or connections); free some, and begin the transaction anew.",
     "55P03": "a row stayed locked for too long; begin the transaction anew.",
     "57014": "the statement took longer than the server allows; begin the transaction anew, or raise its statement_timeout.",

@@ -102,7 +102,7 @@ class Home:
 
     def processes(self) -> dict[int, str]:
         """Return the command lines of the supervisor and all server processes."""
-        # A session's title has only the number of its home in it. Everything here is killed by `end`: without a home, nothing has its title.
+        # A session's title has only the number of its home in it. What is found here may be killed: without a home, no title is its.
         marks = [f"{self.path}/postgres/"]
         if self.path.exists():
             state = self.path.stat()
