@@ -3,6 +3,7 @@
 import asyncio
 import json
 import sys
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -11,10 +12,12 @@ import pytest
 from session_db import crud
 from session_db.capture.importer import import_recordings
 from session_db.crud.transcripts import list_transcripts
-from session_db.database import async_session
+from session_db.database import async_session, get_async_session
 from tests.capture.recorded import (
     BACKGROUND,
     CLEARED,
+    COMPACTED,
+    FORK,
     TRANSCRIPTS,
     copy_of,
     entries_of,
@@ -24,6 +27,7 @@ from tests.capture.recorded import (
     write_entries,
 )
 from tests.databases import Database
+from tests.factories import make_agent, make_session
 
 pytestmark = pytest.mark.usefixtures("fresh_database")
 
@@ -166,3 +170,28 @@ class TestOtherCopies:
             agents = await crud.list_agents(db, BACKGROUND)
         assert [(agent.agent_type, agent.name) for agent in agents] == [("main", None), ("general-purpose", "Look around")]
         assert (await import_recordings([path])).sessions_unchanged == 1
+
+    async def test_a_fork_in_the_session_of_its_origin_repeats_no_answer(self, tmp_path: Path) -> None:
+        async with get_async_session() as db:
+            workflow = await make_session(db, session_slug="feature")
+            for sdk_session_id in (COMPACTED, FORK):
+                await make_agent(db, workflow, sdk_session_id=str(sdk_session_id))
+        await import_recordings([copy_of(COMPACTED, tmp_path)])
+        async with async_session() as db:
+            before = await crud.load_messages_paginated(db, workflow.id)
+        await import_recordings([copy_of(FORK, tmp_path)])
+        async with async_session() as db:
+            after = await crud.load_messages_paginated(db, workflow.id)
+        assert len(after) > len(before) > 0
+        assert after[: len(before)] == before
+
+    async def test_a_recording_of_a_clock_that_is_ahead_begins_now(self, tmp_path: Path) -> None:
+        path = copy_of(CLEARED, tmp_path)
+        write_entries(path, [entry | {"timestamp": "9000-01-01T00:00:00Z"} for entry in entries_of(path)])
+        await import_recordings([path])
+        async with async_session() as db:
+            session = await crud.get_session(db, CLEARED)
+            first, *_ = await crud.list_agent_logs(db, CLEARED)
+        assert session is not None
+        assert first.timestamp.year == 9000
+        assert max(session.created_at, session.last_activity) <= session.updated_at <= datetime.now(UTC)

@@ -1,5 +1,6 @@
-"""``session-db init``, ``doctor`` and ``reset``."""
+"""``session-db init``, ``upgrade``, ``downgrade``, ``current``, ``reset`` and ``doctor``."""
 
+import asyncio
 from collections.abc import Callable
 from pathlib import Path
 
@@ -7,7 +8,8 @@ import pytest
 from sqlalchemy.exc import DBAPIError
 
 from session_db.cli import database
-from session_db.cli.running import EXIT_CODES, exit_code
+from session_db.cli.failing import EXIT_CODES, exit_code
+from session_db.database import head
 from session_db.errors import SessionDBError
 from tests.capture.recorded import CLEARED, recording
 from tests.cli.conftest import CommandLine
@@ -32,6 +34,59 @@ class TestInit:
 
     def test_a_servers_database_without_tables_is_named_with_the_remedy(self, empty_database: Database, on_database: OnDatabase) -> None:
         assert "session-db init" in on_database(empty_database)("sessions", "list", exit_code=5).stderr
+
+
+class TestUpgrade:
+    def test_it_makes_the_tables_and_says_so(self, empty_database: Database, on_database: OnDatabase) -> None:
+        cli = on_database(empty_database)
+        assert cli.json("current")["up_to_date"] is False
+        upgraded = cli.json("upgrade")
+        assert (upgraded["before"], upgraded["revision"]) == (None, head())
+        assert "Nothing to do" in cli("upgrade", "head").stdout
+        assert cli.json("current")["up_to_date"] is True
+
+    def test_a_revision_that_is_none_is_an_error_with_those_there_are(self, cli: CommandLine) -> None:
+        assert "use 0001" in cli("upgrade", "9999", exit_code=2).stderr
+        assert cli.json("upgrade", "9999", exit_code=2)["error"]["code"] == "invalid_input"
+
+    async def test_somebody_elses_table_stops_it(self, empty_database: Database, on_database: OnDatabase) -> None:
+        async with empty_database.connected() as connection:
+            await connection.execute("CREATE TABLE sessions (id int)")
+        error = (await asyncio.to_thread(on_database(empty_database).json, "upgrade", exit_code=4))["error"]
+        assert "SESSION_DB_SCHEMA" in error["message"]
+
+
+class TestDowngrade:
+    def test_it_asks_first(self, cli: CommandLine) -> None:
+        assert "session-db downgrade base --yes" in cli("downgrade", "base", exit_code=2).stderr
+        assert cli.json("downgrade", "base", exit_code=2)["error"]["code"] == "invalid_input"
+        assert cli.json("current")["up_to_date"] is True
+
+    def test_base_drops_all_tables(self, cli: CommandLine) -> None:
+        dropped = cli.json("downgrade", "base", "--yes")
+        assert (dropped["before"], dropped["revision"]) == (head(), None)
+        assert "no tables" in cli("downgrade", "base", "--yes").stdout
+        assert "session-db init" in cli("sessions", "list", exit_code=5).stderr
+
+    def test_a_revision_that_is_none_is_an_error_with_those_there_are(self, cli: CommandLine) -> None:
+        assert "use 0001" in cli("downgrade", "head", "--yes", exit_code=2).stderr
+
+
+class TestCurrent:
+    def test_tables_of_this_version_are_up_to_date(self, cli: CommandLine) -> None:
+        current = cli.json("current")
+        assert (current["revision"], current["head"], current["up_to_date"]) == (head(), head(), True)
+        assert cli("current").stdout == f"revision {head()}, up to date.\n"
+
+    def test_without_tables_it_says_what_to_do(self, empty_database: Database, on_database: OnDatabase) -> None:
+        cli = on_database(empty_database)
+        assert (cli.json("current")["revision"], cli.json("current")["up_to_date"]) == (None, False)
+        assert "session-db init" in cli("current").stdout
+
+    async def test_tables_of_a_newer_version_ask_for_that_version(self, fresh_database: Database, cli: CommandLine) -> None:
+        async with fresh_database.connected() as connection:
+            await connection.execute("UPDATE session_db_version SET version_num = '0099'")
+        assert "Upgrade session-db." in (await asyncio.to_thread(cli, "current")).stdout
 
 
 class TestReset:
@@ -83,7 +138,9 @@ class TestSettings:
         assert "SESSION_DB_POOL_SIZE" in cli("sessions", "list", exit_code=2).stderr
         assert "SESSION_DB_POOL_SIZE" in cli.json("sessions", "list", exit_code=2)["error"]["message"]
 
-    @pytest.mark.parametrize("arguments", [["--env-file", "/no/file", "doctor"], ["sessions", "list", "--limit", "x"], ["bogus"]])
+    @pytest.mark.parametrize(
+        "arguments", [["--env-file", "/no/file", "doctor"], ["sessions", "list", "--limit", "x"], ["bogus"], ["--bogus", "doctor"]]
+    )
     def test_errors_before_the_command_are_json_for_a_program(self, cli: CommandLine, arguments: list[str]) -> None:
         assert cli.json(*arguments, exit_code=2)["error"]["code"] == "invalid_input"
 
@@ -102,6 +159,7 @@ class TestErrors:
             (TimeoutError(), "unavailable"),
             (DBAPIError("SELECT 1", {}, Exception("it broke\nin two")), "unavailable"),
             (PermissionError(13, "Permission denied", "/somewhere"), "invalid_input"),
+            (OSError(24, "Too many open files"), "error"),
         ],
     )
     def test_one_that_nobody_expected_is_short(
@@ -111,7 +169,7 @@ class TestErrors:
             raise error
 
         monkeypatch.setattr(database, "init_db", fails)
-        expected = {"unavailable": 5, "invalid_input": 2}[code]
+        expected = {"unavailable": 5, "invalid_input": 2, "error": 1}[code]
         assert cli.json("init", exit_code=expected)["error"]["code"] == code
         assert "Traceback" not in cli("init", exit_code=expected).output
 

@@ -1,10 +1,13 @@
 """``session-db sessions``, ``import`` and ``demo``."""
 
 import asyncio
+import re
 from pathlib import Path
 
 import pytest
 
+from session_db.crud import delete_session, erase_deleted_sessions, erasing
+from session_db.database import get_async_session, in_transaction
 from tests.capture.recorded import BACKGROUND, CLEARED, COMPACTED, TRANSCRIPTS, copy_of, recording
 from tests.cli.conftest import CommandLine
 from tests.databases import Database
@@ -147,10 +150,66 @@ class TestDelete:
         assert cli.json("import", str(recording(CLEARED)))["sessions_deleted"] == 1
         assert cli.json("import", str(recording(CLEARED)), "--restore-deleted")["sessions_new"] == 1
 
+    async def test_after_400_days_an_import_brings_it_back(self, cli: CommandLine, fresh_database: Database) -> None:
+        await asyncio.to_thread(cli, "import", str(recording(CLEARED)))
+        await asyncio.to_thread(cli, "sessions", "delete", str(CLEARED), "--yes")
+        async with fresh_database.connected() as connection:
+            await connection.execute("UPDATE sdk_sessions SET deleted_at = deleted_at - interval '399 days'")
+            assert (await asyncio.to_thread(cli.json, "import", str(recording(CLEARED))))["sessions_deleted"] == 1
+            await connection.execute("UPDATE sdk_sessions SET deleted_at = deleted_at - interval '2 days'")
+        assert (await asyncio.to_thread(cli.json, "import", str(recording(CLEARED))))["sessions_new"] == 1
+
+    async def test_old_tombstones_go_with_the_next_deletion(self, cli: CommandLine, fresh_database: Database) -> None:
+        await asyncio.to_thread(cli, "import", str(recording(CLEARED)), str(recording(COMPACTED)))
+        await asyncio.to_thread(cli, "sessions", "delete", str(CLEARED), "--yes")
+        async with fresh_database.connected() as connection:
+            await connection.execute("UPDATE sdk_sessions SET deleted_at = deleted_at - interval '401 days'")
+            await asyncio.to_thread(cli, "sessions", "delete", str(COMPACTED), "--yes")
+            assert [row["sdk_key"] for row in await connection.fetch("SELECT sdk_key FROM sdk_sessions")] == [str(COMPACTED)]
+
+    def test_a_report_tells_rows_by_table_and_lost_transcripts(self, cli: CommandLine) -> None:
+        cli("import", str(recording(BACKGROUND)))
+        deleted = cli.json("sessions", "delete", str(BACKGROUND), "--yes", "--report")
+        rows = deleted["report"]["rows"]
+        assert (rows["sessions"], rows["agents"], rows["agent_logs"], rows["messages"], rows["transcripts"]) == (1, 2, 23, 7, 2)
+        assert deleted["rows"] == sum(rows.values())
+        assert deleted["report"]["transcripts"] == [{"project_key": "-home-dev-demo", "sdk_session_id": str(BACKGROUND), "subpaths": 1}]
+
+    def test_a_report_is_a_table_for_people(self, cli: CommandLine) -> None:
+        cli("import", str(recording(BACKGROUND)))
+        result = cli("sessions", "delete", str(BACKGROUND), "--yes", "--report")
+        output = result.stdout
+        assert result.stderr == "", "progress is for terminals"
+        assert re.search(r"agent_logs +23 *$", output, re.MULTILINE)
+        assert re.search(rf"{BACKGROUND} +-home-dev-demo +1 *$", output, re.MULTILINE)
+        cli("sessions", "create", "--slug", "empty", "--dir", "/p")
+        assert "no transcript" in cli("sessions", "delete", "empty", "--yes", "--report").stdout
+
+    async def test_a_deletion_that_was_killed_is_finished_and_reported_in_full(
+        self, cli: CommandLine, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setattr(erasing, "BATCH", 2)
+        await asyncio.to_thread(cli, "import", str(recording(BACKGROUND)))
+        await in_transaction(lambda db: delete_session(db, BACKGROUND))
+        assert await in_transaction(lambda db: erase_deleted_sessions(db, BACKGROUND)) == 2
+        deleted = await asyncio.to_thread(cli.json, "sessions", "delete", str(BACKGROUND), "--report")
+        assert deleted["report"]["rows"]["agent_logs"] == 23
+        async with get_async_session() as db:
+            assert await erase_deleted_sessions(db) == 0
+        await asyncio.to_thread(cli, "sessions", "delete", str(BACKGROUND), "--yes", exit_code=3)
+
 
 @pytest.mark.parametrize(
     "command",
-    [[], ["init"], ["doctor"], ["reset"], ["import"], ["demo"], ["sessions", "list"], ["sessions", "show"], ["sessions", "delete"]],
+    [
+        [],
+        ["init"],
+        ["doctor"],
+        ["reset"],
+        ["import"],
+        ["demo"],
+        *(["sessions", name] for name in ("list", "show", "create", "update", "delete")),
+    ],
 )
 def test_every_command_has_help(cli: CommandLine, command: list[str]) -> None:
     output = cli(*command, "--help").stdout

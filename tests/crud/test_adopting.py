@@ -1,21 +1,23 @@
 """An automatic session moves into the workflow session that its SDK session turns out to belong to."""
 
+import asyncio
 from datetime import UTC, datetime
 from decimal import Decimal
 from typing import Any
 
 import pytest
-from sqlalchemy import select
+from sqlalchemy import func, select
 from sqlmodel import col
 
 from session_db import crud
 from session_db.crud.locking import lock_session
 from session_db.crud.sdk_sessions import bind_sdk_session, get_sdk_session, main_agent_id
 from session_db.crud.usage import TOKENS, put_usage
-from session_db.database import UnitOfWork
+from session_db.database import UnitOfWork, async_session, get_async_session
 from session_db.errors import Conflict
 from session_db.ids import derived_id, new_id
-from session_db.models import Agent, AgentUpdate, MemoryFileCreate, Session
+from session_db.models import ActivityMinute, Agent, AgentUpdate, MemoryFileCreate, Session
+from tests.databases import Database
 from tests.factories import event, make_agent, make_session, message
 
 
@@ -140,3 +142,87 @@ class TestAdopt:
         with pytest.raises(Conflict, match=str(owner.id)):
             await make_agent(db, other, sdk_session_id="sess_abc123")
         assert await crud.get_session(db, owner.id) is not None
+
+    async def test_agents_with_the_same_id_keep_their_place_in_the_adopting_session(self, db: UnitOfWork) -> None:
+        chat, _, _ = await recorded(db)
+        one, two = new_id(), new_id()
+        await make_agent(db, chat, id=one)
+        workflow = await make_session(db, session_slug="feature")
+        await make_agent(db, workflow, id=one)
+        agent = await make_agent(db, workflow, id=two, parent_agent_id=one)
+        await crud.update_agent(db, agent.id, AgentUpdate(sdk_session_id=str(chat.id)))
+        agents = {row.id: row.parent_agent_id for row in await crud.list_agents(db, workflow.id)}
+        assert agents == {one: None, two: one, derived_id(workflow.id, "a1"): two}
+
+    async def test_sub_agents_with_one_id_of_the_sdk_stay_apart(self, db: UnitOfWork) -> None:
+        chat, _, sub_agent = await recorded(db)
+        by_hand = await make_agent(db, chat, sdk_agent_id="a1", parent_agent_id=sub_agent.id)
+        workflow = await make_session(db, session_slug="feature")
+        agent = await make_agent(db, workflow, sdk_session_id=str(chat.id))
+        agents = {row.id: row.parent_agent_id for row in await crud.list_agents(db, workflow.id)}
+        derived = derived_id(workflow.id, "a1")
+        assert agents == {agent.id: None, derived: agent.id, by_hand.id: derived}
+
+    async def test_other_sdk_sessions_of_it_go_on_with_their_agents(self, db: UnitOfWork) -> None:
+        chat, _, _ = await recorded(db)
+        other = str(new_id())
+        await make_agent(db, chat, sdk_session_id=other, sdk_agent_id="a2")
+        workflow = await make_session(db, session_slug="feature")
+        await make_agent(db, workflow, sdk_session_id=str(chat.id))
+        binding = await get_sdk_session(db, other)
+        assert binding is not None
+        assert (binding.session_id, binding.agent_id) == (workflow.id, derived_id(workflow.id, "a2"))
+
+    async def test_minutes_count_what_both_had_once(self, db: UnitOfWork) -> None:
+        chat, _, _ = await recorded(db)
+        workflow = await make_session(db, session_slug="feature")
+        same = event(chat, id=new_id())
+        for session in (chat, workflow):
+            await crud.append_agent_logs(db, [same.model_copy(update={"session_id": session.id})])
+        await make_agent(db, workflow, sdk_session_id=str(chat.id))
+        minutes = await db.execute(select(func.sum(ActivityMinute.events), func.sum(ActivityMinute.cost)))
+        assert tuple(minutes.one()) == (4, 1.0)
+
+
+class TestAdoptAtOnce:
+    """A session behind the adopting one in the order of locks: what it is becomes known with its lock only."""
+
+    async def start(self, session: Session, sdk_session_id: str) -> asyncio.Task[Agent]:
+        """Create an agent with the SDK session in a transaction of its own, as far as it comes now."""
+
+        async def create() -> Agent:
+            async with get_async_session() as db:
+                return await make_agent(db, session, sdk_session_id=sdk_session_id)
+
+        creating = asyncio.create_task(create())
+        await asyncio.sleep(0.3)
+        assert not creating.done()
+        return creating
+
+    async def test_one_that_another_adopts_meanwhile_is_refused_with_where_it_is(self, fresh_database: Database) -> None:
+        async with get_async_session() as db:
+            one, two = [await make_session(db, session_slug=slug) for slug in ("one", "two")]
+            chat, _, _ = await recorded(db)
+        async with async_session() as db:
+            await lock_session(db, one.id)
+            await lock_session(db, chat.id)
+            creating = await self.start(two, str(chat.id))
+            await make_agent(db, one, sdk_session_id=str(chat.id))
+            await db.commit()
+        with pytest.raises(Conflict, match=str(one.id)):
+            await creating
+
+    async def test_one_that_is_deleted_meanwhile_is_begun_anew(self, fresh_database: Database) -> None:
+        async with get_async_session() as db:
+            workflow = await make_session(db, session_slug="feature")
+            chat, _, _ = await recorded(db)
+        async with async_session() as db:
+            await lock_session(db, chat.id)
+            creating = await self.start(workflow, str(chat.id))
+            await crud.delete_session(db, chat.id)
+            await db.commit()
+        agent = await creating
+        async with async_session() as db:
+            binding = await get_sdk_session(db, str(chat.id))
+        assert binding is not None
+        assert (binding.session_id, binding.agent_id, binding.deleted_at) == (workflow.id, agent.id, None)

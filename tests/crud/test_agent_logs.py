@@ -26,7 +26,7 @@ async def stored(db: UnitOfWork, session: Session) -> list[AgentLog]:
     """Return a session's events as a new unit of work would read them."""
     await db.flush()
     db.expunge_all()
-    return await crud.list_agent_logs(db, session.id, limit=1000)
+    return await crud.list_agent_logs(db, session.id, whole=True, limit=1000)
 
 
 class TestCreateAgentLog:

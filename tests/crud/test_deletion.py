@@ -1,14 +1,17 @@
 """Deleting a session: gone from every read at once, its rows in batches later."""
 
+import asyncio
+from datetime import timedelta
 from decimal import Decimal
-from uuid import uuid4
+from uuid import UUID, uuid4
 
 import pytest
 from sqlalchemy import func, select
 from sqlmodel import col
 
 from session_db import crud
-from session_db.crud import erasing
+from session_db.crud import erasing, sdk_sessions
+from session_db.crud.erasing import LostTranscript, get_erasure_report
 from session_db.crud.sdk_sessions import get_sdk_session, sdk_key
 from session_db.crud.usage import put_usage
 from session_db.database import UnitOfWork, async_session, get_async_session
@@ -20,6 +23,7 @@ from session_db.models import (
     MemoryFile,
     MemoryFileCreate,
     MemoryFileUpdate,
+    SDKSession,
     Session,
     SessionNameUpdate,
     SessionUpdate,
@@ -42,7 +46,7 @@ async def fill(db: UnitOfWork) -> tuple[Session, Agent, MemoryFile]:
     memory_file = await crud.create_memory_file(db, MemoryFileCreate(session_id=session.id, file_path="a", is_primary=True))
     row = {"message_id": "msg_1", "agent_id": agent.id, "input_tokens": 1, "computed_cost": Decimal("0.5"), "occurred_at": now()}
     await put_usage(db, session.id, [row], {})
-    transcript = Transcript(session_id=session.id, id=uuid4(), agent_id=agent.id, project_key="p", sdk_session_id="s")
+    transcript = Transcript(session_id=session.id, id=uuid4(), agent_id=agent.id, project_key="p", sdk_session_id="s", next_seq=4)
     db.add(transcript)
     await db.flush()
     db.add_all([TranscriptEntry(session_id=session.id, transcript_id=transcript.id, seq=seq, entry={}) for seq in range(4)])
@@ -126,8 +130,8 @@ class TestEraseDeletedSessions:
             while gone := await crud.erase_deleted_sessions(db):
                 batches.append(gone)
                 await db.commit()
-        # The rest of 5 events, 3 messages and 4 entries two by two; then the small tables and the session itself.
-        assert batches[:6] == [2, 1, 2, 1, 2, 2]
+        # The rest of 5 events, 3 messages and 4 entries two by two; the usage; then the small tables and the session itself.
+        assert batches == [2, 1, 2, 1, 2, 2, 1, 6]
         async with get_async_session() as db:
             assert await rows_below(db, session) == 0
             assert await rows_below(db, kept) == ROWS_OF_A_FILLED_SESSION
@@ -141,9 +145,103 @@ class TestEraseDeletedSessions:
         assert await crud.erase_deleted_sessions(db, two.id) == 0
         assert await crud.erase_deleted_sessions(db) == 1
 
+    async def test_rows_that_are_not_where_the_counters_say_go_as_well(self, db: UnitOfWork, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setattr(erasing, "BATCH", 2)
+        session, _, _ = await fill(db)
+        await crud.delete_session(db, session.id)
+        session.event_count, session.message_count = 20, 1
+        while await crud.erase_deleted_sessions(db):
+            pass
+        assert await rows_below(db, session) == 0
+
+    async def test_a_batch_takes_many_short_transcripts(self, db: UnitOfWork) -> None:
+        session, _, _ = await fill(db)
+        (stream,) = (await db.execute(select(Transcript).where(col(Transcript.session_id) == session.id))).scalars()
+        for _ in range(3):
+            await make_stream(db, session, stream.agent_id, entries=2)
+        await crud.delete_session(db, session.id)
+        batches = [await crud.erase_deleted_sessions(db) for _ in range(3)]
+        assert batches == [5, 3, 4 + 3 * 2]
+
+    async def test_nobody_waits_for_a_batch(self, fresh_database: Database) -> None:
+        async with get_async_session() as db:
+            session, agent, _ = await fill(db)
+            other = await make_session(db)
+            await crud.delete_session(db, session.id)
+        async with async_session() as erasing_now:
+            await crud.erase_deleted_sessions(erasing_now)
+            async with asyncio.timeout(5), get_async_session() as db:
+                with pytest.raises(NotFound):
+                    await crud.append_agent_logs(db, [event(session)])
+                assert await crud.update_agent(db, agent.id, AgentUpdate(status="failed")) is None
+                assert (await crud.append_agent_logs(db, [event(other)]))[0].is_new
+            await erasing_now.rollback()
+
+
+class TestGetErasureReport:
+    async def test_it_is_the_same_before_and_in_the_middle_and_tells_what_went(
+        self, fresh_database: Database, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setattr(erasing, "BATCH", 2)
+        async with get_async_session() as db:
+            session, agent, _ = await fill(db)
+            await make_stream(db, session, agent.id, entries=3, subpath="subagents/agent-a")
+            await make_stream(db, session, agent.id, entries=0, subpath="subagents/agent-b")
+            rows = await rows_by_table(db, session)
+            await crud.delete_session(db, session.id)
+        reports, batches = [], []
+        while True:
+            async with get_async_session() as db:
+                report = await get_erasure_report(db, session.id)
+            if report is None:
+                break
+            reports.append(report)
+            async with get_async_session() as db:
+                batches.append(await crud.erase_deleted_sessions(db))
+        assert [report.rows for report in reports] == [rows] * len(batches)
+        assert [report.rows_left for report in reports] == [sum(batches[done:]) for done in range(len(batches))]
+        assert [report.transcripts for report in reports] == [[LostTranscript("p", "s", subpaths=2)]] * len(batches)
+        assert len(batches) > 8
+
+    async def test_there_is_none_of_a_session_that_is_not_deleted(self, db: UnitOfWork) -> None:
+        assert await get_erasure_report(db, (await make_session(db)).id) is None
+        assert await get_erasure_report(db, uuid4()) is None
+
+    async def test_metadata_that_a_session_had_are_no_numbers_of_rows(self, db: UnitOfWork) -> None:
+        session = await make_session(db, metadata={"agent_logs": "many", "messages": 7})
+        await make_event(db, session)
+        await crud.delete_session(db, session.id)
+        report = await get_erasure_report(db, session.id)
+        assert report is not None
+        assert (report.rows["agent_logs"], report.rows["messages"]) == (1, 0)
+        assert await crud.erase_deleted_sessions(db, session.id) == 1
+
+
+class TestDeleteOldTombstones:
+    async def test_those_older_than_400_days_go_in_batches(self, db: UnitOfWork, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setattr(sdk_sessions, "TOMBSTONES_A_BATCH", 2)
+        session = await make_session(db)
+        for age in (401, 402, 403, 399):
+            db.add(SDKSession(sdk_key=f"p/{age}", deleted_at=now() - timedelta(days=age)))
+        db.add(SDKSession(sdk_key="p/bound", session_id=session.id, created_at=now() - timedelta(days=500)))
+        await db.flush()
+        assert [await sdk_sessions.delete_old_tombstones(db) for _ in range(3)] == [2, 1, 0]
+        kept = await db.execute(select(col(SDKSession.sdk_key)).order_by(col(SDKSession.sdk_key)))
+        assert kept.scalars().all() == ["p/399", "p/bound"]
+
 
 # The session, 2 agents, 5 events, 3 messages, a memory file, a usage row, and a transcript with 4 entries.
 ROWS_OF_A_FILLED_SESSION = 18
+
+
+async def make_stream(db: UnitOfWork, session: Session, agent_id: UUID | None, entries: int, subpath: str | None = None) -> None:
+    subpath = subpath or f"tool-results/{uuid4()}.txt"
+    stream = Transcript(session_id=session.id, id=uuid4(), agent_id=agent_id, project_key="p", sdk_session_id="s", subpath=subpath)
+    stream.next_seq = entries
+    db.add(stream)
+    await db.flush()
+    db.add_all([TranscriptEntry(session_id=session.id, transcript_id=stream.id, seq=seq, entry={}) for seq in range(entries)])
+    await db.flush()
 
 
 async def fill_other(db: UnitOfWork) -> tuple[Session, Agent, MemoryFile]:
@@ -153,8 +251,13 @@ async def fill_other(db: UnitOfWork) -> tuple[Session, Agent, MemoryFile]:
 
 async def rows_below(db: UnitOfWork, session: Session) -> int:
     """Count the session and the rows of every table that has its id, minutes aside."""
-    rows = await db.scalar(select(func.count()).where(col(Session.id) == session.id)) or 0
+    return sum(rows for table, rows in (await rows_by_table(db, session)).items() if table != "activity_minutes")
+
+
+async def rows_by_table(db: UnitOfWork, session: Session) -> dict[str, int]:
+    """Count the session and the rows of every table that has its id, bindings aside."""
+    rows = {"sessions": await db.scalar(select(func.count()).where(col(Session.id) == session.id)) or 0}
     for table in METADATA.sorted_tables:
-        if "session_id" in table.c and table.name not in ("activity_minutes", "sdk_sessions"):
-            rows += await db.scalar(select(func.count()).select_from(table).where(table.c.session_id == session.id)) or 0
+        if "session_id" in table.c and table.name not in ("sdk_sessions", "clip_versions"):
+            rows[table.name] = await db.scalar(select(func.count()).select_from(table).where(table.c.session_id == session.id)) or 0
     return rows

@@ -1,5 +1,7 @@
 """Clips, songs and playlists: what all three have in common, and what binds them together."""
 
+import asyncio
+from collections import Counter
 from collections.abc import Awaitable, Callable
 from typing import Any
 from uuid import uuid4
@@ -7,9 +9,10 @@ from uuid import uuid4
 import pytest
 
 from session_db import crud
-from session_db.database import UnitOfWork
-from session_db.errors import AlreadyExists, Conflict, InvalidInput, StaleVersion
+from session_db.database import UnitOfWork, in_transaction
+from session_db.errors import AlreadyExists, Conflict, InvalidInput, NotFound, StaleVersion
 from session_db.models import ClipCreate, ClipRead, ClipUpdate, PlaylistCreate, PlaylistUpdate, SongCreate, SongUpdate
+from tests.databases import Database
 
 
 async def make_clip(db: UnitOfWork, clip_id: str = "kick", **values: Any) -> Any:
@@ -27,7 +30,7 @@ async def make_playlist(db: UnitOfWork, playlist_id: str = "list", **values: Any
 
 
 class Kind:
-    """One kind of item, by its five functions."""
+    """One kind of item, by its functions."""
 
     def __init__(self, noun: str, make: Callable[..., Awaitable[Any]], change: Any) -> None:
         self.noun = noun
@@ -37,6 +40,7 @@ class Kind:
         self.get: Any = getattr(crud, f"get_{noun}")
         self.list: Any = getattr(crud, f"list_{noun}s")
         self.update: Any = getattr(crud, f"update_{noun}")
+        self.save: Any = getattr(crud, f"save_{noun}")
         self.delete: Any = getattr(crud, f"delete_{noun}")
 
 
@@ -108,6 +112,53 @@ class TestItems:
         db.expunge_all()
         assert (await kind.get(db, "a")).metadata_ == {"color": "#FF5733"}
 
+    async def test_true_is_another_value_than_one(self, db: UnitOfWork, kind: Kind) -> None:
+        await kind.make(db, "a", metadata={"loop": [1, 0]})
+        await kind.update(db, "a", kind.change(metadata={"loop": [True, 0]}))
+        await db.commit()
+        db.expunge_all()
+        item = await kind.get(db, "a")
+        assert (item.version, item.metadata_["loop"][0]) == (2, True)
+        assert item.metadata_["loop"][0] is True
+
+
+class TestSave:
+    async def test_it_creates_changes_or_leaves_as_it_is(self, db: UnitOfWork, kind: Kind) -> None:
+        new = kind.change.model_validate({"name": "A", "project_id": "house"} | ({"code": "x"} if kind.noun == "clip" else {}))
+        item, outcome = await kind.save(db, "a", new)
+        assert (outcome, item.version, item.name) == ("created", 1, "A")
+        assert await kind.save(db, "a", new) == (item, "unchanged")
+        assert await kind.save(db, "a", kind.change(name="B")) == (item, "changed")
+        assert (item.version, item.name, item.project_id) == (2, "B", "house")
+
+    async def test_what_a_new_one_needs_is_listed(self, db: UnitOfWork, kind: Kind) -> None:
+        with pytest.raises(InvalidInput, match=f"no {kind.noun} 'a'; to create it, give ") as caught:
+            await kind.save(db, "a", kind.change(name="A", metadata=None))
+        assert set(caught.value.details["missing"]) == {"project_id"} | ({"code"} if kind.noun == "clip" else set())
+
+    async def test_an_expected_version_must_be_there(self, db: UnitOfWork, kind: Kind) -> None:
+        with pytest.raises(NotFound, match=f"no {kind.noun} 'a' to be at version 1"):
+            await kind.save(db, "a", kind.change(name="A"), expected_version=1)
+        item = await kind.make(db, "a")
+        for expected in (0, 2):
+            with pytest.raises(StaleVersion):
+                await kind.save(db, "a", kind.change(name="B"), expected_version=expected)
+        assert await kind.save(db, "a", kind.change(name="B"), expected_version=1) == (item, "changed")
+
+    async def test_of_many_at_once_one_creates_it(self, fresh_database: Database, kind: Kind) -> None:
+        async def save(name: str) -> tuple[str, int]:
+            new = kind.change.model_validate({"name": name, "project_id": "house"} | ({"code": name} if kind.noun == "clip" else {}))
+
+            async def work(db: UnitOfWork) -> tuple[str, int]:
+                item, outcome = await kind.save(db, "a", new)
+                return outcome, item.version
+
+            return await in_transaction(work)
+
+        saved = await asyncio.gather(*(save(str(number)) for number in range(8)))
+        assert Counter(outcome for outcome, _ in saved) == {"created": 1, "changed": 7}
+        assert sorted(version for _, version in saved) == list(range(1, 9))
+
 
 class TestClipVersions:
     async def test_a_change_of_the_code_keeps_the_old_code(self, db: UnitOfWork) -> None:
@@ -156,9 +207,65 @@ class TestClipVersions:
         assert [v.code for v in page + rest] == ["2", "1", "0"]
         assert rest.next_cursor is None
 
+    async def test_those_before_a_version_are_listed(self, db: UnitOfWork) -> None:
+        await make_clip(db, code="0")
+        for number in range(1, 4):
+            await crud.update_clip(db, "kick", ClipUpdate(code=str(number)))
+        assert [v.version for v in await crud.list_clip_versions(db, "kick", before_version=3)] == [2, 1]
+
+    async def test_one_is_read_where_it_was_kept(self, db: UnitOfWork) -> None:
+        await make_clip(db, code="one")
+        await crud.update_clip(db, "kick", ClipUpdate(name="New"))
+        await crud.update_clip(db, "kick", ClipUpdate(code="two"))
+        kept = [await crud.get_clip_version(db, "kick", version) for version in (1, 2, 3)]
+        assert [version and version.code for version in kept] == [None, "one", None]
+
     async def test_it_is_shown_with_metadata_under_its_own_name(self, db: UnitOfWork) -> None:
         clip = await make_clip(db, metadata={"bpm": 120})
         assert ClipRead.model_validate(clip, from_attributes=True).model_dump(by_alias=True)["metadata"] == {"bpm": 120}
+
+
+class TestRestoreClipVersion:
+    async def test_its_code_and_metadata_become_a_new_version(self, db: UnitOfWork) -> None:
+        clip = await make_clip(db, code="one", metadata={"bpm": 1})
+        await crud.update_clip(db, "kick", ClipUpdate(code="two", metadata={"bpm": 2}))
+        session_id = uuid4()
+        saved = await crud.restore_clip_version(db, "kick", 1, ClipUpdate(session_id=session_id), expected_version=2)
+        assert saved == (clip, "changed")
+        assert (clip.code, clip.metadata_, clip.version) == ("one", {"bpm": 1}, 3)
+        newest = (await crud.list_clip_versions(db, "kick"))[0]
+        assert (newest.version, newest.code, newest.session_id) == (2, "two", session_id)
+
+    async def test_a_changed_metadata_stays_out_of_the_version(self, db: UnitOfWork) -> None:
+        clip = await make_clip(db, code="one", metadata={"bpm": 1})
+        await crud.update_clip(db, "kick", ClipUpdate(code="two"))
+        await crud.restore_clip_version(db, "kick", 1)
+        clip.metadata_["bpm"] = 3
+        await db.commit()
+        db.expunge_all()
+        kept = await crud.get_clip_version(db, "kick", 1)
+        assert kept is not None
+        assert kept.metadata_ == {"bpm": 1}
+
+    async def test_a_deleted_clip_comes_back_with_the_name_that_is_given(self, db: UnitOfWork) -> None:
+        await make_clip(db, code="one")
+        await crud.delete_clip(db, "kick")
+        with pytest.raises(InvalidInput, match="give project_id, name too"):
+            await crud.restore_clip_version(db, "kick", 1)
+        saved = await crud.restore_clip_version(db, "kick", 1, ClipUpdate(name="Kick", project_id="house"), expected_version=0)
+        assert saved is not None
+        assert (saved.outcome, saved.item.code, saved.item.version) == ("created", "one", 2)
+
+    async def test_one_that_was_not_kept_is_none(self, db: UnitOfWork) -> None:
+        await make_clip(db, code="one")
+        assert await crud.restore_clip_version(db, "kick", 1) is None
+
+    async def test_a_stale_version_is_refused(self, db: UnitOfWork) -> None:
+        clip = await make_clip(db, code="one")
+        await crud.update_clip(db, "kick", ClipUpdate(code="two"))
+        with pytest.raises(StaleVersion):
+            await crud.restore_clip_version(db, "kick", 1, expected_version=1)
+        assert clip.code == "two"
 
 
 class TestLinks:

@@ -59,6 +59,21 @@ class TestGetSessionMemoryFiles:
         assert await crud.get_primary_memory_file(db, session.id) is None
 
 
+class TestGetMemoryFileByPath:
+    async def test_a_session_has_its_own(self, db: UnitOfWork) -> None:
+        session, other = await make_session(db), await make_session(db)
+        file = await make_memory_file(db, session.id, "a")
+        await make_memory_file(db, other.id, "b")
+        assert await crud.get_memory_file_by_path(db, session.id, "a") is file
+        assert await crud.get_memory_file_by_path(db, session.id, "b") is None
+
+    async def test_a_deleted_session_has_none(self, db: UnitOfWork) -> None:
+        session = await make_session(db)
+        await make_memory_file(db, session.id, "a")
+        await crud.delete_session(db, session.id)
+        assert await crud.get_memory_file_by_path(db, session.id, "a") is None
+
+
 class TestUpdateMemoryFile:
     async def test_only_what_was_set_changes(self, db: UnitOfWork) -> None:
         session = await make_session(db)

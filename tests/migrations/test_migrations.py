@@ -64,8 +64,7 @@ class TestMigrations:
     async def test_up_down_up_makes_the_same_schema(self, fresh_database: Database) -> None:
         before = await shape(fresh_database)
         await alembic("downgrade", "base")
-        left = {str(row[0]) for row in await shape(fresh_database)}
-        assert {name for name in left if not name.startswith("session_db_version")} == set()
+        assert await shape(fresh_database) == []
         await init_db()
         assert await shape(fresh_database) == before
         assert await current_revision() == head()
@@ -90,7 +89,8 @@ class TestMigrations:
 
     async def test_other_tables_of_the_database_are_none_of_its_business(self, fresh_database: Database) -> None:
         async with fresh_database.connected() as connection:
-            await connection.execute("CREATE TABLE customers (id int)")
+            await connection.execute("CREATE TABLE customers (id int); CREATE TABLE alembic_version (version_num varchar(32) PRIMARY KEY)")
+            await connection.execute("CREATE TABLE notes (session_id uuid REFERENCES sessions)")
         await alembic("check")
 
     async def test_they_need_no_class_of_ours(self) -> None:

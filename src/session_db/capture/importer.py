@@ -23,9 +23,10 @@ from session_db.capture.lines import BadLine, fingerprint, line_number, parse_ob
 from session_db.capture.record import Entry, Recorded, StreamName, append_to_stream, open_stream
 from session_db.capture.recordings import Recording, Stream, find_recordings
 from session_db.crud.erasing import erase_deleted_sessions
-from session_db.crud.sdk_sessions import get_sdk_session, lift_tombstone, sdk_key, session_id_of
+from session_db.crud.sdk_sessions import get_sdk_session, is_old, lift_tombstone, sdk_key, session_id_of
 from session_db.crud.transcripts import find_transcripts
 from session_db.database import UnitOfWork, get_async_session, in_transaction
+from session_db.database.batches import in_batches
 from session_db.database.violations import translate
 from session_db.errors import InvalidInput, NotFound
 from session_db.models.text import readable
@@ -163,16 +164,15 @@ class _Importer:
             self.report.sessions_unchanged += 1
 
     async def _is_deleted(self, recording: Recording, key: str) -> bool:
-        """Say whether the session was deleted and stays so; one to be restored loses its tombstone, and what is left of its rows."""
+        """Say whether the session was deleted and stays so; else its tombstone goes, and what is left of its rows."""
         async with get_async_session() as db:
             binding = await get_sdk_session(db, key)
         if binding is None or binding.session_id is not None:
             return False
-        if not self.restore_deleted:
+        if not self.restore_deleted and not is_old(binding):
             return True
         session_id = session_id_of(recording.sdk_session_id, recording.project_key)
-        while await in_transaction(lambda db: erase_deleted_sessions(db, session_id)):
-            pass
+        await in_batches(lambda db: erase_deleted_sessions(db, session_id))
         await in_transaction(lambda db: lift_tombstone(db, key))
         return False
 
@@ -288,7 +288,7 @@ def _name(recording: Recording, stream: Stream, position: Position) -> StreamNam
 def _agent_meta(path: Path) -> str | None:
     """Return a sub-agent's .meta.json, or None where it has none that can be read."""
     try:
-        text = path.read_text(encoding="utf-8")
+        text = path.read_text(encoding="utf-8-sig")
         parse_object(text)
     except (OSError, ValueError):
         return None

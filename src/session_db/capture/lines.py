@@ -1,5 +1,6 @@
 """Lines of a transcript file, from where the last reading stopped."""
 
+import codecs
 import hashlib
 import json
 from collections.abc import Iterator
@@ -7,11 +8,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, BinaryIO
 
+from session_db.models.table import MAX_NESTING, decode_json, reads_back
+
 MAX_LINE_BYTES = 64 * 1024 * 1024
 """A longer line is reported and skipped: what is made of it, in ASCII and several times, would not fit into one message to the server."""
-
-MAX_NESTING = 500
-"""A line nested deeper is reported and skipped: PostgreSQL's parser refuses a depth that depends on its stack."""
 
 _PRINT_BYTES = 4096
 
@@ -44,8 +44,9 @@ def read_lines(file: BinaryIO, offset: int) -> Iterator[Line | BadLine]:
         if len(raw) == MAX_LINE_BYTES and not raw.endswith(b"\n"):
             end = _skip_line(file)
             yield BadLine(start, end, f"the line is longer than {MAX_LINE_BYTES // 1024**2} MiB")
-        elif raw.strip():
-            yield _parsed(raw, start, end)
+        # The mark says that the file is UTF-8; it is no part of a line, also where files were joined.
+        elif (content := raw.removeprefix(codecs.BOM_UTF8)).strip():
+            yield _parsed(content, start, end)
         start = end
 
 
@@ -76,29 +77,14 @@ def parse_object(text: str) -> dict[str, Any]:
         ValueError: the text holds none; the message says what it is instead.
     """
     try:
-        value = json.loads(text, parse_constant=_refuse_constant)
+        value = decode_json(text)
     except RecursionError:
         raise ValueError(f"is nested deeper than {MAX_NESTING} levels") from None
     if not isinstance(value, dict):
         raise ValueError(f"holds a {type(value).__name__}, not an object")  # noqa: TRY004  it is one kind of bad text
-    if text.count("[") + text.count("{") > MAX_NESTING and _depth(value) > MAX_NESTING:
+    if not reads_back(value):
         raise ValueError(f"is nested deeper than {MAX_NESTING} levels")
     return value
-
-
-def _refuse_constant(word: str) -> Any:
-    raise ValueError(f"holds {word}, which is no JSON")
-
-
-def _depth(value: Any) -> int:
-    """Return how deep a JSON value is nested, without recursion."""
-    deepest, todo = 0, [(value, 1)]
-    while todo:
-        part, depth = todo.pop()
-        deepest = max(deepest, depth)
-        children = part.values() if isinstance(part, dict) else part if isinstance(part, list) else ()
-        todo.extend((child, depth + 1) for child in children)
-    return deepest
 
 
 def fingerprint(file: BinaryIO, offset: int) -> str:

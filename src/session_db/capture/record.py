@@ -1,6 +1,5 @@
 """From the entries of a stream to rows: the one writer of a captured session's conversation."""
 
-import json
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
@@ -13,7 +12,7 @@ from sqlalchemy.ext.asyncio import AsyncSession
 from session_db.capture.entries import MESSAGE_LIMIT, Facts, Reading, Source, read_entries
 from session_db.capture.prices import computed_cost
 from session_db.crud.agent_logs import append_agent_logs, get_tool_calls
-from session_db.crud.agents import ensure_agent
+from session_db.crud.agents import ensure_agent, is_below
 from session_db.crud.locking import lock_session_if_any
 from session_db.crud.messages import extend_message, save_display_messages
 from session_db.crud.sdk_sessions import bind_sdk_session, get_sdk_session, main_agent_id, sdk_key, session_id_of
@@ -30,7 +29,7 @@ from session_db.crud.usage import TOKENS, get_usage, put_usage
 from session_db.errors import Conflict, NotFound
 from session_db.ids import derived_id
 from session_db.models import Agent, AgentCreate, Session, SessionCreate, Transcript
-from session_db.models.table import JSONText
+from session_db.models.table import JSONText, decode_json
 from session_db.models.text import readable
 
 MAX_UUID = 255
@@ -128,14 +127,10 @@ def _new_session(session_id: UUID) -> SessionCreate:
 
 async def _sub_agent(db: AsyncSession, name: StreamName, main: Agent) -> Agent:
     """Find or make the agent of a sub-agent's stream, and its parent where that is a sub-agent whose own stream comes later."""
-    meta = json.loads(name.agent_meta) if name.agent_meta else {}
-    parent_id = main.id
-    if isinstance(meta.get("parentAgentId"), str) and meta["parentAgentId"] != name.sdk_agent_id:
-        parent = AgentCreate(
-            id=derived_id(main.session_id, meta["parentAgentId"]), session_id=main.session_id, agent_type="agent", parent_agent_id=main.id
-        )
-        parent_id = (await ensure_agent(db, parent)).id
+    meta = decode_json(name.agent_meta) if name.agent_meta else {}
     sdk_agent_id = str(name.sdk_agent_id)
+    agent_id = derived_id(main.session_id, sdk_agent_id)
+    parent_id = await _parent_of(db, agent_id, meta.get("parentAgentId"), main)
     values: dict[str, Any] = {
         "agent_type": _short(meta.get("agentType"), 100) or "agent",
         "name": _short(meta.get("description"), 1000),
@@ -143,7 +138,7 @@ async def _sub_agent(db: AsyncSession, name: StreamName, main: Agent) -> Agent:
         "parent_agent_id": parent_id,
         "sdk_agent_id": readable(sdk_agent_id[:MAX_UUID]),
     }
-    created = AgentCreate(id=derived_id(main.session_id, sdk_agent_id), session_id=main.session_id, **values)
+    created = AgentCreate(id=agent_id, session_id=main.session_id, **values)
     agent = await ensure_agent(db, created)
     for field, value in values.items():
         # A row that was made before its file said more knows only that there is an agent.
@@ -152,6 +147,17 @@ async def _sub_agent(db: AsyncSession, name: StreamName, main: Agent) -> Agent:
     if parent_id != main.id:
         agent.parent_agent_id = parent_id
     return agent
+
+
+async def _parent_of(db: AsyncSession, agent_id: UUID, named: Any, main: Agent) -> UUID:
+    """Find or make the agent that a sub-agent's file names as its parent; one that stands below the sub-agent itself is none."""
+    if not isinstance(named, str):
+        return main.id
+    parent_id = derived_id(main.session_id, named)
+    if await is_below(db, main.session_id, parent_id, agent_id):
+        return main.id
+    parent = AgentCreate(id=parent_id, session_id=main.session_id, agent_type="agent", parent_agent_id=main.id)
+    return (await ensure_agent(db, parent)).id
 
 
 def _short(value: Any, limit: int) -> str | None:

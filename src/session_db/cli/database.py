@@ -1,7 +1,8 @@
-"""Commands for the database as a whole: init, doctor, reset."""
+"""Commands for the database as a whole: init, upgrade, downgrade, current, reset, doctor."""
 
 import shutil
 import sys
+from collections.abc import Awaitable, Callable
 from dataclasses import asdict, dataclass
 from typing import Annotated, Any, Literal
 
@@ -9,14 +10,13 @@ import typer
 from rich.table import Table
 from rich.text import Text
 
-from session_db.cli.output import console, one_line, print_json, printable
+from session_db.cli.inputs import JSON, Yes
+from session_db.cli.output import console, messages_console, one_line, print_json, printable
 from session_db.cli.running import fail, run
-from session_db.database import current_revision, database_facts, head, init_db, reset_db
+from session_db.database import RevisionChange, current_revision, database_facts, downgrade_db, head, init_db, reset_db, upgrade_db
 from session_db.database.url import shown_url
 from session_db.errors import InvalidInput, SessionDBError
 from session_db.settings import get_settings, origins
-
-JSON = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 
 _FREE_BYTES = 1024**3
 
@@ -33,9 +33,8 @@ class Check:
 
 def add_to(app: typer.Typer) -> None:
     """Add the commands to the command line."""
-    app.command()(init)
-    app.command()(doctor)
-    app.command()(reset)
+    for command in (init, upgrade, downgrade, current, reset, doctor):
+        app.command()(command)
 
 
 def where() -> str:
@@ -53,20 +52,74 @@ def init(as_json: JSON = False) -> None:  # noqa: FBT002  a command-line flag
         console().print(f"Ready: {one_line(where())}, revision {head()}.", markup=False)
 
 
+def upgrade(
+    revision: Annotated[str, typer.Argument(help="Revision of the tables, or head for the newest.")] = "head",
+    as_json: JSON = False,  # noqa: FBT002  a command-line flag
+) -> None:
+    """Bring the tables to a newer revision; what is in them stays."""
+    _move(upgrade_db, revision, f"Upgrading to {revision}", as_json=as_json)
+
+
+def downgrade(
+    revision: Annotated[str, typer.Argument(help="Revision of the tables, or base for no tables at all.")],
+    yes: Yes = False,  # noqa: FBT002  a command-line flag
+    as_json: JSON = False,  # noqa: FBT002  a command-line flag
+) -> None:
+    """Bring the tables back to an older revision, and drop what it cannot hold."""
+    if not yes:
+        _ask(f"Downgrade {where()} to {revision} and lose what it cannot hold?", f"downgrade {revision} --yes", as_json=as_json)
+    _move(downgrade_db, revision, f"Downgrading to {revision}", as_json=as_json)
+
+
+def _move(change: Callable[[str], Awaitable[RevisionChange]], revision: str, doing: str, *, as_json: bool) -> None:
+    async def work() -> RevisionChange:
+        with messages_console().status(Text(f"{one_line(doing)} …")):
+            return await change(revision)
+
+    before, after = run(work, as_json=as_json, needs_tables=False)
+    if as_json:
+        print_json({"database": where(), "before": before, "revision": after})
+    else:
+        console().print(f"{_moved(before, after)}: {one_line(where())}.", markup=False)
+
+
+def _moved(before: str | None, after: str | None) -> str:
+    if before == after:
+        return f"Nothing to do, the tables are of revision {after}" if after else "Nothing to do, there are no tables"
+    if before is None:
+        return f"Made the tables of revision {after}"
+    return f"Dropped the tables of revision {before}" if after is None else f"Changed the tables from revision {before} to {after}"
+
+
+def current(as_json: JSON = False) -> None:  # noqa: FBT002  a command-line flag
+    """Print the revision of the tables, and the newest one that this version has."""
+    revision = run(current_revision, as_json=as_json, needs_tables=False)
+    if as_json:
+        print_json({"database": where(), "revision": revision, "head": head(), "up_to_date": revision == head()})
+        return
+    check = _migrations(revision)
+    console().print(f"{check.found}, up to date." if check.remedy is None else f"{check.found}. {check.remedy}", markup=False)
+
+
 def reset(
-    yes: Annotated[bool, typer.Option("--yes", help="Do not ask.")] = False,  # noqa: FBT002  a command-line flag
+    yes: Yes = False,  # noqa: FBT002  a command-line flag
     as_json: JSON = False,  # noqa: FBT002  a command-line flag
 ) -> None:
     """Drop all tables of session-db with everything in them, and make them anew."""
     if not yes:
-        if as_json or not sys.stdin.isatty():
-            fail(InvalidInput("nothing was deleted. Say that you mean it: session-db reset --yes"), as_json=as_json)
-        typer.confirm(f"Delete all sessions in {one_line(where())}?", abort=True)
+        _ask(f"Delete all sessions in {where()}?", "reset --yes", as_json=as_json)
     run(reset_db, as_json=as_json, needs_tables=False)
     if as_json:
         print_json({"database": where(), "revision": head(), "reset": True})
     else:
         console().print(f"Everything was deleted; the tables are new: {one_line(where())}.", markup=False)
+
+
+def _ask(question: str, command: str, *, as_json: bool) -> None:
+    """End the command unless a person at the terminal agrees."""
+    if as_json or not sys.stdin.isatty():
+        fail(InvalidInput(f"nothing was deleted. Say that you mean it: session-db {command}"), as_json=as_json)
+    typer.confirm(one_line(question), abort=True)
 
 
 def doctor(as_json: JSON = False) -> None:  # noqa: FBT002  a command-line flag
@@ -101,8 +154,10 @@ async def _checks() -> list[Check]:
 def _migrations(revision: str | None) -> Check:
     if revision == head():
         return Check("migrations", "ok", f"revision {revision}")
-    found = "there are no tables" if revision is None else f"revision {revision}, this version needs {head()}"
-    return Check("migrations", "warning", found, "Run session-db init.")
+    if revision is None:
+        return Check("migrations", "warning", "there are no tables", "Run session-db init.")
+    remedy = "Run session-db init." if revision < head() else "Upgrade session-db."
+    return Check("migrations", "warning", f"revision {revision}, this version needs {head()}", remedy)
 
 
 def _disk() -> Check:

@@ -1,12 +1,14 @@
 """What commands print: tables for people, JSON for programs."""
 
 import json
+import shlex
 from collections.abc import Iterable
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from pydantic import BaseModel
 from rich.console import Console
+from rich.table import Table
 from rich.text import Text
 
 STATUS_STYLES = {
@@ -45,6 +47,17 @@ def page_json(items: Iterable[BaseModel], next_cursor: str | None) -> dict[str, 
 def is_narrow() -> bool:
     """Say whether the terminal has no room for the less telling columns."""
     return console().width < NARROW
+
+
+def facts(rows: Iterable[tuple[str, Text | str | None]]) -> Table:
+    """Return names and values for a person, those that have one, a line each."""
+    table = Table.grid(padding=(0, 2))
+    table.add_column(style="dim", no_wrap=True)
+    table.add_column(overflow="fold")
+    for name, value in rows:
+        if value:
+            table.add_row(name, Text(one_line(value)) if isinstance(value, str) else value)
+    return table
 
 
 def status_text(status: str) -> Text:
@@ -101,3 +114,8 @@ def one_line(text: str) -> str:
 def printable(text: str) -> str:
     """Return a text as ``one_line`` does, with its line breaks."""
     return "".join(character if character.isprintable() or character == "\n" else " " for character in text.expandtabs(4))
+
+
+def quoted(text: str) -> str:
+    """Return a text as an argument of a command that a person may copy."""
+    return one_line(shlex.quote(text))

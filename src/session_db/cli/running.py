@@ -1,37 +1,20 @@
 """How commands run: on an event loop of their own, with the database ready, and with errors that say what to do."""
 
 import asyncio
-import sys
 from collections.abc import Awaitable, Callable
-from typing import Any, NoReturn, TypeVar
+from typing import Any, TypeVar, get_args
 
-import typer
 from pydantic import ValidationError
-from rich.text import Text
 
-from session_db.cli.output import messages_console, print_json, printable
+from session_db.cli.failing import fail
 from session_db.database import close_db, current_revision, head, init_db
 from session_db.database.violations import DRIVER_ERRORS, translate
-from session_db.errors import AlreadyExists, Conflict, InvalidInput, NotFound, SessionDBError, Unauthorized, Unavailable
+from session_db.errors import InvalidInput, SessionDBError, Unavailable
 from session_db.settings import get_settings
 
+__all__ = ["fail", "refuse_bytes", "refuse_others", "run"]
+
 Result = TypeVar("Result")
-
-EXIT_CODES: dict[type[SessionDBError], int] = {
-    SessionDBError: 1,
-    InvalidInput: 2,
-    NotFound: 3,
-    AlreadyExists: 4,
-    Conflict: 4,
-    Unavailable: 5,
-    Unauthorized: 6,
-}
-"""Exit code of a command by the family of its error."""
-
-
-def exit_code(error: SessionDBError) -> int:
-    """Return the exit code of the nearest family of an error."""
-    return next(EXIT_CODES[family] for family in type(error).__mro__ if family in EXIT_CODES)
 
 
 def run(work: Callable[[], Awaitable[Result]], *, as_json: bool = False, needs_tables: bool = True) -> Result:
@@ -43,26 +26,25 @@ def run(work: Callable[[], Awaitable[Result]], *, as_json: bool = False, needs_t
     except DRIVER_ERRORS as error:
         reason = str(error).partition("\n")[0]
         fail(translate(error) or Unavailable(f"the database refused a statement: {reason}"), as_json=as_json)
+    except BrokenPipeError:
+        # Whoever read the output has gone; nobody is left to be told.
+        raise
     except OSError as error:
-        if error.filename is None:
-            raise
-        fail(
-            InvalidInput(f"{error.filename} cannot be used: {error.strerror}. Change its permissions or name another one."), as_json=as_json
-        )
+        fail(_refused_by_system(error), as_json=as_json)
     except ValidationError as error:
-        problems = "; ".join(f"{'.'.join(map(str, e['loc']))}: {e['msg']}" for e in error.errors(include_input=False, include_url=False))
-        fail(InvalidInput(problems), as_json=as_json)
+        fail(InvalidInput("; ".join(map(_problem, error.errors(include_input=False, include_url=False)))), as_json=as_json)
 
 
-def fail(error: SessionDBError, *, as_json: bool) -> NoReturn:
-    """Print an error and end the command with its exit code."""
-    if as_json:
-        details: dict[str, Any] = {name: str(value) for name, value in error.details.items()}
-        print_json({"error": {"code": error.code, "message": error.message, "details": details}})
-    else:
-        message = Text.assemble(("Error:", "bold red"), " ", printable(error.message))
-        messages_console().print(message, soft_wrap=not sys.stderr.isatty())
-    raise typer.Exit(exit_code(error)) from None
+def _refused_by_system(error: OSError) -> SessionDBError:
+    if error.filename is None:
+        return SessionDBError(f"the system refused: {error}.")
+    return InvalidInput(f"{error.filename} cannot be used: {error.strerror}. Change its permissions or name another one.")
+
+
+def _problem(details: Any) -> str:
+    """Say what Pydantic found; an error that our own check raised names its place itself."""
+    place, message = ".".join(map(str, details["loc"])), details["msg"].removeprefix("Value error, ")
+    return f"{place}: {message}" if place else message
 
 
 def refuse_bytes(**arguments: str | None) -> None:
@@ -71,6 +53,13 @@ def refuse_bytes(**arguments: str | None) -> None:
         if text is not None and not text.isascii() and text != text.encode(errors="replace").decode():
             shown = text.encode(errors="backslashreplace").decode()
             raise InvalidInput(f"{name.replace('_', ' ')} '{shown}' is not valid UTF-8; type it in UTF-8.", argument=name)
+
+
+def refuse_others(name: str, word: str | None, allowed: Any) -> None:
+    """Raise ``InvalidInput`` where a word is none of a ``Literal``'s; nothing could match it."""
+    words = get_args(allowed)
+    if word is not None and word not in words:
+        raise InvalidInput(f"there is no {name} {word!r}; use one of {', '.join(words)}.", **{name: word})
 
 
 async def _run(work: Callable[[], Awaitable[Result]], *, needs_tables: bool) -> Result:

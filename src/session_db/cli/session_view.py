@@ -13,8 +13,9 @@ from rich.panel import Panel
 from rich.table import Table
 from rich.text import Text
 
-from session_db.cli.output import ago, console, count, dollars, duration, is_narrow, one_line, printable, status_text
+from session_db.cli.output import ago, console, count, dollars, duration, facts, is_narrow, one_line, printable, status_text
 from session_db.crud import Page
+from session_db.crud.erasing import ErasureReport
 from session_db.models import Agent, AgentLog, Session
 
 _MESSAGE_LINES = 6
@@ -73,6 +74,26 @@ def _aligned(cells: Sequence[Text], widths: Sequence[int]) -> Table:
     return line
 
 
+def print_erased(report: ErasureReport) -> None:
+    """Print what a deletion took away."""
+    rows = Table(box=None, padding=(0, 1), header_style="dim")
+    rows.add_column("table")
+    rows.add_column("rows", justify="right")
+    for table, number in report.rows.items():
+        if number:
+            rows.add_row(table, f"{number:,}")
+    console().print(rows)
+    if not report.transcripts:
+        console().print("It had no transcript.")
+        return
+    lost = Table(box=None, padding=(0, 1), header_style="dim", title="Can no longer be resumed from here", title_justify="left")
+    for heading in ("SDK session", "project", "streams below"):
+        lost.add_column(heading, overflow="fold", justify="right" if heading == "streams below" else "left")
+    for transcript in report.transcripts:
+        lost.add_row(Text(one_line(transcript.sdk_session_id)), Text(one_line(transcript.project_key)), str(transcript.subpaths))
+    console().print(lost)
+
+
 def print_shown(shown: Shown) -> None:
     """Print header, agents, last messages and timeline."""
     out = console()
@@ -93,9 +114,6 @@ def _heading(title: str, shown: int, total: int) -> Text:
 
 
 def _header(session: Session) -> Panel:
-    about = Table.grid(padding=(0, 2))
-    about.add_column(style="dim", no_wrap=True)
-    about.add_column(overflow="fold")
     kind = Text.assemble(f"{session.session_type} · ", status_text(session.status))
     rows: list[tuple[str, Text | str | None]] = [
         ("session", str(session.id)),
@@ -107,17 +125,14 @@ def _header(session: Session) -> Panel:
         ("cost", _cost(session)),
         (
             "tokens",
-            _tokens(
+            tokens_text(
                 session.total_input_tokens, session.total_output_tokens, session.total_cache_read_tokens, session.total_cache_write_tokens
             ),
         ),
         ("forked from", str(session.forked_from) if session.forked_from else None),
         ("error", session.error_message),
     ]
-    for name, value in rows:
-        if value:
-            about.add_row(name, Text(one_line(value)) if isinstance(value, str) else value)
-    return Panel(about, title=Text(one_line(session.display_name), style="bold"), title_align="left", border_style="dim")
+    return Panel(facts(rows), title=Text(one_line(session.display_name), style="bold"), title_align="left", border_style="dim")
 
 
 def _cost(session: Session) -> str:
@@ -131,7 +146,7 @@ def _cost(session: Session) -> str:
     return f"{reported}; unattributed {dollars(unattributed)})" if abs(unattributed) >= 1e-6 else f"{reported})"  # noqa: PLR2004  a millionth is rounding
 
 
-def _tokens(read: int, written: int, cache_read: int, cache_write: int) -> str:
+def tokens_text(read: int, written: int, cache_read: int, cache_write: int) -> str:
     return f"{count(read)} in, {count(written)} out, {count(cache_read)} from cache, {count(cache_write)} to cache"
 
 
@@ -224,7 +239,7 @@ def _since(start: datetime, moment: datetime) -> str:
 def _row(event: AgentLog, result: AgentLog | None) -> tuple[Text, Text, str]:
     """Return mark, description and duration of an event; a call is shown with its result."""
     if event.event_type == "ToolUseBlock":
-        what = Text(one_line(event.tool_name or "tool"), style="bold").append(f"  {_telling_input(event.tool_input)}", style="not bold")
+        what = Text(one_line(event.tool_name or "tool"), style="bold").append(f"  {telling_input(event.tool_input)}", style="not bold")
         if result is None:
             return Text("○", style="yellow"), what, ""
         failed = isinstance(result.payload, dict) and result.payload.get("is_error") is True
@@ -239,7 +254,7 @@ def _row(event: AgentLog, result: AgentLog | None) -> tuple[Text, Text, str]:
     return Text(">"), Text(one_line(label + text)), duration(timedelta(milliseconds=event.duration_ms)) if event.duration_ms else ""
 
 
-def _telling_input(tool_input: Any) -> str:
+def telling_input(tool_input: Any) -> str:
     if not isinstance(tool_input, dict):
         return ""
     telling = next((tool_input[name] for name in _TELLING_INPUTS if isinstance(tool_input.get(name), str)), "")

@@ -2,15 +2,17 @@
 
 import sys
 from contextlib import suppress
+from dataclasses import asdict
 from typing import Annotated, get_args
 from uuid import UUID
 
 import typer
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
 from session_db.cli.output import as_json as model_json
 from session_db.cli.output import console, messages_console, one_line, page_json, print_json
 from session_db.cli.running import fail, refuse_bytes, run
-from session_db.cli.session_view import Shown, print_sessions, print_shown
+from session_db.cli.session_view import Shown, print_erased, print_sessions, print_shown
 from session_db.crud import (
     Page,
     delete_session,
@@ -22,7 +24,10 @@ from session_db.crud import (
     list_sessions,
     load_messages_paginated,
 )
+from session_db.crud.erasing import ErasureReport, get_deleted_session, get_erasure_report
+from session_db.crud.sdk_sessions import delete_old_tombstones
 from session_db.database import UnitOfWork, get_async_session, in_transaction
+from session_db.database.batches import in_batches
 from session_db.errors import InvalidInput, NotFound
 from session_db.models import Agent, AgentLog, AgentLogRead, AgentRead, Session, SessionRead
 from session_db.models.sessions import CHAT_STATUSES, WORKFLOW_STATUSES, SessionType, refuse_unknown_status
@@ -33,7 +38,7 @@ AGENTS_A_PAGE = 1000
 MOST_AGENTS = 10_000
 """Agents that are shown of a session."""
 
-app = typer.Typer(help="List, show and delete sessions.", no_args_is_help=True)
+app = typer.Typer(help="List, show, create, update and delete sessions.", no_args_is_help=True)
 
 JSON = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 Key = Annotated[str, typer.Argument(metavar="ID|SLUG", help="A session's id, or its slug.")]
@@ -55,7 +60,7 @@ def list_(  # noqa: PLR0913, PLR0917  each filter is an option
 
     async def load_page() -> Page[Session]:
         refuse_bytes(status=status, type=session_type, agent=agent, project=project, dir=working_dir, cursor=cursor)
-        _refuse_unknown(status, session_type)
+        refuse_unknown(status, session_type)
         async with get_async_session() as db:
             return await list_sessions(
                 db,
@@ -75,7 +80,7 @@ def list_(  # noqa: PLR0913, PLR0917  each filter is an option
         print_sessions(page, filtered=any((status, session_type, agent, project, working_dir, cursor)))
 
 
-def _refuse_unknown(status: str | None, session_type: str | None) -> None:
+def refuse_unknown(status: str | None, session_type: str | None) -> None:
     """Raise ``InvalidInput`` where no session can have this status or type."""
     types = get_args(SessionType)
     if session_type is not None and session_type not in types:
@@ -113,33 +118,57 @@ def delete(
     key: Key,
     working_dir: WorkingDir = None,
     yes: Annotated[bool, typer.Option("--yes", help="Do not ask.")] = False,  # noqa: FBT002  a command-line flag
+    report: Annotated[bool, typer.Option("--report", help="Tell what was erased.")] = False,  # noqa: FBT002  a command-line flag
     as_json: JSON = False,  # noqa: FBT002  a command-line flag
 ) -> None:
-    """Delete a session with everything in it. An import does not bring it back unless told to."""
-    session = run(lambda: _find(key, working_dir), as_json=as_json)
-    if not yes:
+    """Delete a session with everything in it. An import does not bring it back unless told to.
+
+    Interrupted, it goes on when it is given the session's id again.
+    """
+    session = run(lambda: _find_to_delete(key, working_dir), as_json=as_json)
+    if not yes and session.deleted_at is None:
         if as_json or not sys.stdin.isatty():
             fail(InvalidInput(f"nothing was deleted. Say that you mean it: session-db sessions delete {key} --yes"), as_json=as_json)
         contents = f"{session.message_count} messages and {session.event_count} events"
         typer.confirm(f"Delete '{one_line(session.display_name)}' with {contents}?", abort=True)
-    rows = run(lambda: _delete(session.id), as_json=as_json)
+    erased = run(lambda: _delete(session.id), as_json=as_json)
+    rows = sum(erased.rows.values())
     if as_json:
-        print_json({"session_id": str(session.id), "deleted": True, "rows": rows})
-    else:
-        console().print(f"Deleted {one_line(session.display_name)} ({rows:,} rows).", markup=False)
+        told = {"report": {"rows": erased.rows, "transcripts": [asdict(lost) for lost in erased.transcripts]}} if report else {}
+        print_json({"session_id": str(session.id), "deleted": True, "rows": rows, **told})
+        return
+    console().print(f"Deleted {one_line(session.display_name)} ({rows:,} rows).", markup=False)
+    if report:
+        print_erased(erased)
 
 
-async def _delete(session_id: UUID) -> int:
-    await in_transaction(lambda db: delete_session(db, session_id))
-    rows = 0
-    while erased := await in_transaction(lambda db: erase_deleted_sessions(db, session_id)):
-        rows += erased
-    return rows
-
-
-async def _find(key: str, working_dir: str | None) -> Session:
+async def _find_to_delete(key: str, working_dir: str | None) -> Session:
+    """Return the session, or one that was deleted and not erased to its end; that has only its id."""
     async with get_async_session() as db:
-        return await find_session(db, key, working_dir)
+        try:
+            return await find_session(db, key, working_dir)
+        except NotFound:
+            deleted = None
+            with suppress(ValueError):
+                deleted = await get_deleted_session(db, UUID(key))
+            if deleted is None:
+                raise
+            return deleted
+
+
+async def _delete(session_id: UUID) -> ErasureReport:
+    await in_transaction(lambda db: delete_session(db, session_id))
+    async with get_async_session() as db:
+        erased = await get_erasure_report(db, session_id)
+    if erased is None:
+        raise NotFound(f"session {session_id} is gone already: another process deleted it.", session_id=session_id)
+    columns = (TextColumn("Erasing"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
+    screen = messages_console()
+    with Progress(*columns, console=screen, transient=True, disable=not screen.is_terminal) as progress:
+        task = progress.add_task("erase", total=erased.rows_left)
+        await in_batches(lambda db: erase_deleted_sessions(db, session_id), on_batch=lambda rows: progress.advance(task, rows))
+    await in_batches(delete_old_tombstones)
+    return erased
 
 
 async def find_session(db: UnitOfWork, key: str, working_dir: str | None = None) -> Session:
@@ -185,7 +214,7 @@ async def _all_agents(db: UnitOfWork, session_id: UUID) -> tuple[list[Agent], bo
 
 async def _last_events(db: UnitOfWork, session: Session, count: int) -> list[AgentLog]:
     """Return the events that were recorded last, in the order in which they happened."""
-    page = await list_agent_logs(db, session.id, after_index=session.event_count - count - 1, limit=count)
+    page = await list_agent_logs(db, session.id, after_index=session.event_count - count - 1, whole=True, limit=count)
     return sorted(page, key=lambda event: (event.timestamp, event.event_index))
 
 

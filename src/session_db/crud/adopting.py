@@ -5,15 +5,15 @@ from dataclasses import dataclass
 from typing import Any
 from uuid import UUID
 
-from sqlalchemy import ColumnElement, FromClause, Table, Uuid, and_, bindparam, func, insert, literal, or_, select, update
+from sqlalchemy import ColumnElement, FromClause, Table, Uuid, and_, bindparam, func, insert, literal, or_, select, union_all, update
 from sqlalchemy.dialects.postgresql import ARRAY
 from sqlalchemy.dialects.postgresql import insert as postgresql_insert
 from sqlalchemy.ext.asyncio import AsyncSession
 from sqlmodel import col
 
 from session_db.crud.agent_logs import later_activity
-from session_db.crud.erasing import erase_deleted_sessions
-from session_db.crud.rows import move
+from session_db.crud.erasing import erase_deleted_sessions, mark_deleted
+from session_db.crud.rows import all_of, move, one_of
 from session_db.crud.transcripts import sum_reported_cost
 from session_db.ids import derived_id
 from session_db.models import (
@@ -45,23 +45,25 @@ async def adopt_session(db: AsyncSession, adopted: Session, main_agent_id: UUID,
     300,000 events, in statements of bounded size.
     """
     source, target = adopted.id, agent.session_id
-    move_rows = _Move(db, source, target, await _move_agents(db, source, main_agent_id, agent))
+    agents = await _move_agents(db, source, main_agent_id, agent)
+    move_rows = _Move(db, source, target, agents)
+    await move_rows.add_minutes()
     events = await move_rows.append(AgentLog, "event_index", "id", up_to=adopted.event_count)
     messages = await move_rows.append(Message, "message_index", "client_id", up_to=adopted.message_count, left_out=("id",))
     await move_rows.copy(Transcript, "id")
     await move_rows.copy_entries()
     await move_rows.copy(Usage, "message_id")
     await move_rows.copy(MemoryFile, "file_path", instead={"is_primary": literal(value=False)})
-    await _add_minutes(db, source, target)
-    await db.execute(_quiet(update(SDKSession).where(col(SDKSession.session_id) == source).values(session_id=target, bound_by="agent")))
-    await db.execute(_quiet(update(SDKSession).where(col(SDKSession.agent_id) == main_agent_id).values(agent_id=agent.id)))
+    for binding in await all_of(db, select(SDKSession).where(col(SDKSession.session_id) == source)):
+        binding.session_id, binding.bound_by = target, "agent"
+        binding.agent_id = agents.get(binding.agent_id, binding.agent_id)
     last_activity = adopted.last_activity
-    adopted.deleted_at = now()
+    mark_deleted(adopted)
     await db.flush()
     while await erase_deleted_sessions(db, source):
         pass
     counters = {"event_count": col(Session.event_count) + events, "message_count": col(Session.message_count) + messages}
-    await move(db, Session, (target,), **counters, last_activity=later_activity(last_activity), updated_at=func.now())
+    await move(db, Session, (target,), **counters, last_activity=later_activity(last_activity), updated_at=now())
     await _sum_totals(db, target)
     await sum_reported_cost(db, target)
 
@@ -70,24 +72,39 @@ async def _move_agents(db: AsyncSession, source: UUID, main_agent_id: UUID, agen
     """Copy all agents but the one that was made with the session, and say what became of each."""
     table = _table(Agent)
     rows = (await db.execute(select(table).where(table.c.session_id == source))).mappings().all()
-    ids = {row["id"]: derived_id(agent.session_id, row["sdk_agent_id"]) if row["sdk_agent_id"] else row["id"] for row in rows}
-    ids[main_agent_id] = agent.id
+    ids = _new_ids(rows, agent.session_id) | {main_agent_id: agent.id}
+    taken = set(
+        await all_of(db, select(table.c.id).where(table.c.session_id == agent.session_id, table.c.id == one_of(ids.values(), Uuid())))
+    )
     copies = [
         {**row, "session_id": agent.session_id, "id": ids[row["id"]], "parent_agent_id": ids.get(row["parent_agent_id"], agent.id)}
         for row in rows
-        if row["id"] != main_agent_id
+        # One that is there keeps its parent, or agents could stand below themselves.
+        if ids[row["id"]] not in taken
     ]
     if copies:
         # Parents may come after their children, so they are told last.
         orphans = [copy | {"parent_agent_id": None} for copy in copies]
         connection = await db.connection()
-        await connection.execute(postgresql_insert(table).on_conflict_do_nothing(), orphans)
+        await connection.execute(insert(table), orphans)
         parents = update(table).where(table.c.session_id == agent.session_id, table.c.id == bindparam("child"))
         await connection.execute(
             parents.values(parent_agent_id=bindparam("parent")),
             [{"child": copy["id"], "parent": copy["parent_agent_id"]} for copy in copies],
         )
     await _keep_what_was_set(db, [row for row in rows if row["id"] == main_agent_id], agent)
+    return ids
+
+
+def _new_ids(rows: Sequence[Mapping[Any, Any]], target: UUID) -> dict[UUID, UUID]:
+    """Return which id each agent has in another session: a sub-agent of the SDK the one that its stream would be given there."""
+    ids: dict[UUID, UUID] = {}
+    taken: set[UUID] = set()
+    for row in rows:
+        derived = derived_id(target, row["sdk_agent_id"]) if row["sdk_agent_id"] else row["id"]
+        # The SDK's id is unique unless somebody gave it to several agents by hand.
+        ids[row["id"]] = row["id"] if derived in taken else derived
+        taken.add(ids[row["id"]])
     return ids
 
 
@@ -116,6 +133,26 @@ class _Move:
     source: UUID
     target: UUID
     agents: Mapping[UUID, UUID]
+
+    async def add_minutes(self) -> None:
+        """Add what is going to move to the pulse of the target; what the target has under the same key is in it already."""
+        events, usage, minutes = _table(AgentLog), _table(Usage), _table(ActivityMinute)
+        spent = func.coalesce(usage.c.computed_cost, usage.c.reported_cost, 0)
+        moving = union_all(
+            select(_minute(events.c.timestamp), literal(1).label("events"), literal(0).label("cost")).where(*self._moving(events, "id")),
+            select(_minute(usage.c.occurred_at), literal(0), spent).where(*self._moving(usage, "message_id")),
+        ).subquery()
+        sums = (func.sum(moving.c.events), func.sum(moving.c.cost))
+        rows = select(literal(self.target, Uuid()), moving.c.minute, *sums).group_by(moving.c.minute)
+        fresh = postgresql_insert(minutes).from_select(["session_id", "minute", "events", "cost"], rows)
+        added = {name: minutes.c[name] + fresh.excluded[name] for name in ("events", "cost")}
+        await self.db.execute(_quiet(fresh.on_conflict_do_update(index_elements=["session_id", "minute"], set_=added)))
+
+    def _moving(self, table: Table, *key: str) -> tuple[ColumnElement[bool], ColumnElement[bool]]:
+        """Say which rows move: those whose key the target has not got."""
+        there = table.alias("there")
+        same = [there.c[name] == table.c[name] for name in key]
+        return table.c.session_id == self.source, ~select(there.c.session_id).where(there.c.session_id == self.target, *same).exists()
 
     async def append(self, model: type[Model], index: str, key: str, *, up_to: int, left_out: tuple[str, ...] = ()) -> int:
         """Copy rows behind those of the target, without a gap, and return how many."""
@@ -147,9 +184,6 @@ class _Move:
     ) -> int:
         """Copy the rows whose key the target has not got, and return how many."""
         table = _table(model)
-        there = table.alias("there")
-        same = [there.c[name] == table.c[name] for name in key]
-        known = select(there.c.session_id).where(there.c.session_id == self.target, *same).exists()
         values = {column.name: column for column in table.columns if column.name not in left_out} | dict(instead or {})
         values["session_id"] = literal(self.target, Uuid())
         rows: FromClause = table
@@ -158,7 +192,7 @@ class _Move:
             became = func.unnest(old, new).table_valued("old", "new", name="became").render_derived()
             rows = table.outerjoin(became, became.c.old == table.c.agent_id)
             values["agent_id"] = func.coalesce(became.c.new, table.c.agent_id)
-        query = select(*values.values()).select_from(rows).where(table.c.session_id == self.source, ~known)
+        query = select(*values.values()).select_from(rows).where(*self._moving(table, *key))
         if where is not None:
             query = query.where(where)
         copied = await self.db.execute(_quiet(insert(table).from_select(list(values), query)))
@@ -169,12 +203,8 @@ def _table(model: type[Model]) -> Table:
     return model.metadata.tables[str(model.__tablename__)]
 
 
-async def _add_minutes(db: AsyncSession, source: UUID, target: UUID) -> None:
-    table = _table(ActivityMinute)
-    minutes = select(literal(target, Uuid()), table.c.minute, table.c.events, table.c.cost).where(table.c.session_id == source)
-    fresh = postgresql_insert(table).from_select(["session_id", "minute", "events", "cost"], minutes)
-    added = {name: table.c[name] + fresh.excluded[name] for name in ("events", "cost")}
-    await db.execute(_quiet(fresh.on_conflict_do_update(index_elements=["session_id", "minute"], set_=added)))
+def _minute(moment: ColumnElement[Any]) -> ColumnElement[Any]:
+    return func.date_trunc("minute", moment, "UTC").label("minute")
 
 
 async def _sum_totals(db: AsyncSession, session_id: UUID) -> None:

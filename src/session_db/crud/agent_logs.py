@@ -6,9 +6,11 @@ from datetime import datetime
 from typing import Any, Literal, NamedTuple
 from uuid import UUID
 
-from sqlalchemy import Uuid, func, insert, literal, select, tuple_
+from sqlalchemy import Text, Uuid, case, cast, func, insert, literal, select, tuple_
 from sqlalchemy.dialects.postgresql import insert as postgresql_insert
 from sqlalchemy.ext.asyncio import AsyncSession
+from sqlalchemy.orm import defer, with_expression
+from sqlalchemy.orm.attributes import set_committed_value
 from sqlmodel import col
 
 from session_db.crud.locking import lock_sessions
@@ -18,8 +20,10 @@ from session_db.database.violations import translated
 from session_db.errors import InvalidInput
 from session_db.ids import new_id
 from session_db.models import ActivityMinute, AgentLog, AgentLogCreate, Session
-from session_db.models.table import UtcDateTime, encode_json, now
-from session_db.models.text import cut
+from session_db.models.table import UtcDateTime, as_utc, encode_json, now
+from session_db.models.text import READABLE_LIMIT, cut, shown
+
+_FOREIGN_JSON = ("payload", "tool_input")
 
 
 class AppendedEvent(NamedTuple):
@@ -101,13 +105,13 @@ def _row(event: AgentLogCreate) -> dict[str, Any]:
     tool_output, output_cut = cut(event.tool_output)
     content, content_cut = cut(event.content)
     payload = event.payload
-    if payload is None and (output_cut or content_cut):
+    if payload is None and (tool_output, content) != (event.tool_output, event.content):
         # Nothing that was sent is lost: what does not fit the columns stands whole in the payload.
         payload = {"tool_output": event.tool_output, "content": event.content}
     return values | {
         # Encoded here: what is no JSON is refused before anything is written.
-        "tool_input": None if event.tool_input is None else encode_json(event.tool_input),
-        "payload": None if payload is None else encode_json(payload),
+        "tool_input": None if event.tool_input is None else encode_json(event.tool_input, "tool_input"),
+        "payload": None if payload is None else encode_json(payload, "payload"),
         "tool_output": tool_output,
         "content": content,
         "truncated": output_cut or content_cut,
@@ -128,7 +132,7 @@ async def _insert(db: AsyncSession, rows: list[dict[str, Any]], last_activity: d
                 (session_id,),
                 event_count=col(Session.event_count) + len(happened),
                 last_activity=later_activity(last_activity),
-                updated_at=func.now(),
+                updated_at=now(),
             )
             await count_minutes(db, session_id, ((moment, 1, 0) for moment in happened))
 
@@ -138,7 +142,7 @@ def later_activity(moment: datetime | None) -> Any:
 
     It stands in indexes; a row that moves it more often than that grows them with every event.
     """
-    happened = func.clock_timestamp() if moment is None else func.least(literal(moment, UtcDateTime()), func.clock_timestamp())
+    happened = func.clock_timestamp() if moment is None else func.least(literal(as_utc(moment), UtcDateTime()), func.clock_timestamp())
     return func.greatest(col(Session.last_activity), func.date_trunc("second", happened))
 
 
@@ -160,6 +164,13 @@ async def count_minutes(db: AsyncSession, session_id: UUID, happened: Any) -> No
     await (await db.connection()).execute(statement, rows)
 
 
+async def get_agent_log(db: AsyncSession, session_id: UUID, event: UUID | int) -> AgentLog | None:
+    """Return the whole event with this id or this event_index, or None where the session has none."""
+    query = _events(session_id).where(col(AgentLog.event_index if isinstance(event, int) else AgentLog.id) == event)
+    log: AgentLog | None = await one_or_none(db, query)
+    return log
+
+
 async def list_agent_logs(  # noqa: PLR0913  filters, each by its name
     db: AsyncSession,
     session_id: UUID,
@@ -171,27 +182,32 @@ async def list_agent_logs(  # noqa: PLR0913  filters, each by its name
     tool_use_id: str | None = None,
     after_index: int | None = None,
     order: Literal["recorded", "happened"] = "recorded",
+    whole: bool = False,
     limit: int = 50,
     cursor: str | None = None,
 ) -> Page[AgentLog]:
     """Return events of a session.
 
+    A ``payload`` or ``tool_input`` of more than 16 kB is left out: it is None, and ``payload_bytes`` or ``tool_input_bytes`` says how
+    large it is. ``get_agent_log`` reads the whole event.
+
     Args:
         db: the database session.
         session_id: the session; an unknown one has no events.
         agent_id: only this agent's.
-        event_category: only hook, response or phase; as the next two it has no index and walks the session's events.
+        event_category: only hook, response or phase; as the next two it has no index and walks the session's events in their order until
+            the page is full.
         event_type: only this type.
         tool_name: only this tool's.
         tool_use_id: only those of one call.
         after_index: only those after this event_index.
         order: ``recorded`` (event_index, what a follower needs) or ``happened`` (timestamp, what a timeline shows).
+        whole: leave nothing out; a page takes as much memory as its events have.
         limit: rows a page, 1 to 1000.
         cursor: ``next_cursor`` of the page before, in the same order.
     """
     checked_limit(limit)
-    live = select(col(Session.id)).where(col(Session.id) == session_id, col(Session.deleted_at).is_(None)).exists()
-    query = select(AgentLog).where(col(AgentLog.session_id) == session_id, live)
+    query = _events(session_id)
     wanted = {
         "agent_id": agent_id,
         "event_category": event_category,
@@ -207,14 +223,49 @@ async def list_agent_logs(  # noqa: PLR0913  filters, each by its name
     if order == "recorded":
         if cursor is not None:
             query = query.where(col(AgentLog.event_index) > decode_cursor(cursor, int)[0])
-        rows = await all_of(db, query.order_by(col(AgentLog.event_index)).limit(limit + 1))
+        rows = await _read(db, query.order_by(col(AgentLog.event_index)).limit(limit + 1), whole=whole)
         return page_of(rows, limit, "event_index")
     if order != "happened":
-        raise InvalidInput(f"order {order!r} is unknown; use recorded or happened.", order=order)
+        raise InvalidInput(f"order {shown(order)} is unknown; use recorded or happened.", order=order)
     if cursor is not None:
         query = query.where(tuple_(col(AgentLog.timestamp), col(AgentLog.event_index)) > tuple_(*decode_cursor(cursor, datetime, int)))
-    rows = await all_of(db, query.order_by(col(AgentLog.timestamp), col(AgentLog.event_index)).limit(limit + 1))
+    rows = await _read(db, query.order_by(col(AgentLog.timestamp), col(AgentLog.event_index)).limit(limit + 1), whole=whole)
     return page_of(rows, limit, "timestamp", "event_index")
+
+
+async def get_last_agent_logs(db: AsyncSession, session_id: UUID, *, agent_id: UUID | None = None, limit: int = 50) -> list[AgentLog]:
+    """Return the events of a session, or of one agent in it, that were recorded last, in their order; bounded as ``list_agent_logs``."""
+    checked_limit(limit)
+    query = _events(session_id)
+    if agent_id is not None:
+        query = query.where(col(AgentLog.agent_id) == agent_id)
+    rows = await _read(db, query.order_by(col(AgentLog.event_index).desc()).limit(limit))
+    return rows[::-1]
+
+
+def _events(session_id: UUID) -> Any:
+    """Select the events of a session that is not deleted, each with its sizes."""
+    live = select(col(Session.id)).where(col(Session.id) == session_id, col(Session.deleted_at).is_(None)).exists()
+    sizes = [with_expression(getattr(AgentLog, f"{name}_bytes"), _size(name)) for name in _FOREIGN_JSON]
+    return select(AgentLog).where(col(AgentLog.session_id) == session_id, live).options(*sizes)
+
+
+def _size(name: str) -> Any:
+    return func.octet_length(cast(getattr(AgentLog, name), Text))
+
+
+async def _read(db: AsyncSession, query: Any, *, whole: bool = False) -> list[AgentLog]:
+    """Return the events of a query, without what is too large for a list."""
+    if whole:
+        return await all_of(db, query)
+    small = [case((_size(name) <= READABLE_LIMIT, getattr(AgentLog, name))) for name in _FOREIGN_JSON]
+    query = query.add_columns(*small).options(*(defer(getattr(AgentLog, name)) for name in _FOREIGN_JSON))
+    logs = []
+    for log, *values in await run(db, query.execution_options(populate_existing=True)):
+        for name, value in zip(_FOREIGN_JSON, values, strict=True):
+            set_committed_value(log, name, value)
+        logs.append(log)
+    return logs
 
 
 async def get_tool_calls(db: AsyncSession, session_id: UUID, tool_use_ids: Collection[str]) -> dict[str, tuple[str | None, datetime]]:

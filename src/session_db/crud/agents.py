@@ -4,7 +4,7 @@ from datetime import datetime
 from typing import Any
 from uuid import UUID
 
-from sqlalchemy import func, literal, select, tuple_, type_coerce
+from sqlalchemy import literal, select, tuple_, type_coerce
 from sqlalchemy.ext.asyncio import AsyncSession
 from sqlmodel import col
 
@@ -64,15 +64,23 @@ async def get_agent(db: AsyncSession, agent_id: UUID, session_id: UUID | None = 
     return agents[0] if agents else None
 
 
-async def list_agents(
-    db: AsyncSession, session_id: UUID, *, status: str | None = None, limit: int = 50, cursor: str | None = None
+async def list_agents(  # noqa: PLR0913  filters, each by its name
+    db: AsyncSession,
+    session_id: UUID,
+    *,
+    status: str | None = None,
+    parent_agent_id: UUID | None = None,
+    limit: int = 50,
+    cursor: str | None = None,
 ) -> Page[Agent]:
-    """Return the agents of a session, the first made first."""
+    """Return the agents of a session, or those that one agent started, the first made first."""
     checked_limit(limit)
     live = select(col(Session.id)).where(col(Session.id) == session_id, col(Session.deleted_at).is_(None)).exists()
     query = select(Agent).where(col(Agent.session_id) == session_id, live)
     if status is not None:
         query = query.where(col(Agent.status) == status)
+    if parent_agent_id is not None:
+        query = query.where(col(Agent.parent_agent_id) == parent_agent_id)
     if cursor is not None:
         query = query.where(tuple_(col(Agent.created_at), col(Agent.id)) > tuple_(*decode_cursor(cursor, datetime, UUID)))
     rows = await all_of(db, query.order_by(col(Agent.created_at), col(Agent.id)).limit(limit + 1))
@@ -142,9 +150,9 @@ async def move_totals(db: AsyncSession, session_id: UUID, agent_id: UUID, differ
     if not moved:
         return
     of_agent = {name: getattr(Agent, name) + difference for name, difference in moved.items()}
-    await move(db, Agent, (session_id, agent_id), **of_agent, updated_at=func.now())
+    await move(db, Agent, (session_id, agent_id), **of_agent, updated_at=now())
     of_session = {f"total_{name}": getattr(Session, f"total_{name}") + difference for name, difference in moved.items()}
-    await move(db, Session, (session_id,), **of_session, updated_at=func.now())
+    await move(db, Session, (session_id,), **of_session, updated_at=now())
 
 
 async def ensure_agent(db: AsyncSession, agent_data: AgentCreate) -> Agent:
@@ -156,3 +164,12 @@ async def ensure_agent(db: AsyncSession, agent_data: AgentCreate) -> Agent:
         db.add(agent)
         await db.flush()
     return agent
+
+
+async def is_below(db: AsyncSession, session_id: UUID, agent_id: UUID, ancestor_id: UUID) -> bool:
+    """Say whether an agent is another one, or was started by it or by one below it. Costs a read by primary key for each between them."""
+    above: UUID | None = agent_id
+    while above not in (None, ancestor_id):
+        query = select(col(Agent.parent_agent_id)).where(col(Agent.session_id) == session_id, col(Agent.id) == above)
+        above = await db.scalar(query)
+    return above == ancestor_id

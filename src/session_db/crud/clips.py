@@ -6,13 +6,13 @@ from sqlalchemy import func, select
 from sqlalchemy.ext.asyncio import AsyncSession
 from sqlmodel import col
 
-from session_db.crud.items import Items, changes_of, lock_links
+from session_db.crud.items import Items, Saved, changes_of, lock_links
 from session_db.crud.paging import Page, checked_limit, decode_cursor, page_of
-from session_db.crud.rows import add, all_of
+from session_db.crud.rows import add, all_of, one_or_none
 from session_db.errors import Conflict
 from session_db.models import Clip, ClipCreate, ClipUpdate, ClipVersion, Song
 
-CLIPS = Items(Clip, "clip_id")
+CLIPS = Items(Clip, ClipCreate, "clip_id")
 
 
 async def create_clip(db: AsyncSession, clip_data: ClipCreate) -> Clip:
@@ -55,6 +55,17 @@ async def update_clip(db: AsyncSession, clip_id: str, clip_update: ClipUpdate, *
     return clip
 
 
+async def save_clip(db: AsyncSession, clip_id: str, clip_update: ClipUpdate, *, expected_version: int | None = None) -> Saved[Clip]:
+    """Apply what was set, or create the clip where there is none; say which. A change of the code keeps the old code as a version.
+
+    Raises:
+        StaleVersion: the clip is not at the expected version any more; 0 expects that there is none.
+        NotFound: there is none to have the expected version.
+        InvalidInput: a new clip lacks a value; the error lists them.
+    """
+    return await CLIPS.save(db, clip_id, clip_update, expected_version, create=create_clip, update=update_clip)
+
+
 async def delete_clip(db: AsyncSession, clip_id: str) -> bool:
     """Delete a clip; return whether there was one. Its versions stay, and its last code becomes one of them.
 
@@ -86,10 +97,46 @@ async def _keep(db: AsyncSession, former: ClipVersion) -> None:
     await add(db, former, clip_id=former.clip_id, version=former.version)
 
 
-async def list_clip_versions(db: AsyncSession, clip_id: str, *, limit: int = 50, cursor: str | None = None) -> Page[ClipVersion]:
-    """Return the former versions of a clip, the newest first."""
+async def get_clip_version(db: AsyncSession, clip_id: str, version: int) -> ClipVersion | None:
+    """Return a clip as it was at a version, or None where that one was not kept: it is the present one, or had the code of a later one."""
+    query = select(ClipVersion).where(col(ClipVersion.clip_id) == clip_id, col(ClipVersion.version) == version)
+    kept: ClipVersion | None = await one_or_none(db, query)
+    return kept
+
+
+async def restore_clip_version(
+    db: AsyncSession, clip_id: str, version: int, clip_update: ClipUpdate | None = None, *, expected_version: int | None = None
+) -> Saved[Clip] | None:
+    """Give a clip the code and metadata that it had at a version, as a new version; None where that one was not kept.
+
+    Args:
+        db: the database session.
+        clip_id: the clip; a deleted one comes back.
+        version: one that ``list_clip_versions`` shows.
+        clip_update: what else to set, and who asked for it. A clip that comes back needs project_id and name: versions do not hold them.
+        expected_version: the version that the clip is at now.
+
+    Raises:
+        StaleVersion: the clip is not at the expected version any more; 0 expects that it was deleted.
+        NotFound: it was deleted, so it is not at the expected version.
+        InvalidInput: it was deleted, and project_id or name is not given.
+    """
+    kept = await get_clip_version(db, clip_id, version)
+    if kept is None:
+        return None
+    more = clip_update.changes() if clip_update else {}
+    restored = ClipUpdate.model_validate(more | {"code": kept.code, "metadata_": dict(kept.metadata_)})
+    return await save_clip(db, clip_id, restored, expected_version=expected_version)
+
+
+async def list_clip_versions(
+    db: AsyncSession, clip_id: str, *, before_version: int | None = None, limit: int = 50, cursor: str | None = None
+) -> Page[ClipVersion]:
+    """Return the former versions of a clip, or those before ``before_version``, the newest first."""
     checked_limit(limit)
     query = select(ClipVersion).where(col(ClipVersion.clip_id) == clip_id)
+    if before_version is not None:
+        query = query.where(col(ClipVersion.version) < before_version)
     if cursor is not None:
         query = query.where(col(ClipVersion.version) < decode_cursor(cursor, int)[0])
     return page_of(await all_of(db, query.order_by(col(ClipVersion.version).desc()).limit(limit + 1)), limit, "version")

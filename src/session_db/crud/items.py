@@ -1,26 +1,36 @@
 """What clips, songs and playlists have in common: one life, three tables."""
 
-from typing import Any, Generic, TypeVar
+from collections.abc import Awaitable, Callable, Mapping
+from typing import Any, Generic, Literal, NamedTuple, TypeVar
 
 from sqlalchemy import select, text
 from sqlalchemy.ext.asyncio import AsyncSession
+from sqlalchemy.orm.attributes import flag_modified
 from sqlmodel import col
 
 from session_db.crud.paging import Page, checked_limit, decode_cursor, page_of
 from session_db.crud.rows import add, all_of, one_or_none, run
 from session_db.database.violations import translated
-from session_db.errors import InvalidInput, StaleVersion
+from session_db.errors import InvalidInput, NotFound, StaleVersion
 from session_db.models.items import ItemCreate, ItemTable, ItemUpdate
 from session_db.models.table import now
 
 Item = TypeVar("Item", bound=ItemTable)
 
 
+class Saved(NamedTuple, Generic[Item]):
+    """An item, and what saving it came to."""
+
+    item: Item
+    outcome: Literal["created", "changed", "unchanged"]
+
+
 class Items(Generic[Item]):
     """The rows of one table of items, by their key."""
 
-    def __init__(self, table: type[Item], key: str) -> None:
+    def __init__(self, table: type[Item], creation: type[ItemCreate], key: str) -> None:
         self.table = table
+        self.creation = creation
         self.key = key
         self.noun = table.__name__.lower()
 
@@ -64,13 +74,50 @@ class Items(Generic[Item]):
         for name, value in values.items():
             if value is None:
                 raise InvalidInput(f"{name} cannot be cleared; leave it out to keep it.", field=name)
-        if all(getattr(item, name) == value for name, value in values.items()):
+        changed = {name: value for name, value in values.items() if not _same(getattr(item, name), value)}
+        if not changed:
             return
         async with translated(db, **{self.key: getattr(item, self.key)}):
-            for name, value in values.items():
+            for name, value in changed.items():
+                # SQLAlchemy compares as Python does, and would leave out a 1 that became true.
+                flag_modified(item, name)
                 setattr(item, name, value)
             item.version += 1
             item.updated_at = now()
+
+    async def save(  # noqa: PLR0913  a noun's own functions are two of them
+        self,
+        db: AsyncSession,
+        item_id: str,
+        item_update: ItemUpdate,
+        expected_version: int | None,
+        *,
+        create: Callable[[AsyncSession, Any], Awaitable[Item]],
+        update: Callable[..., Awaitable[Item | None]],
+    ) -> Saved[Item]:
+        """Change the item, or create it where there is none, by its noun's own functions.
+
+        Raises:
+            NotFound: there is none to have the expected version.
+            InvalidInput: there is none, and not all is given that a new one needs.
+        """
+        # From here on nobody else creates it: one that is not there stays so until this transaction ends.
+        await lock_links(db)
+        present = await self.lock(db, item_id)
+        if present is None:
+            if expected_version:
+                raise NotFound(f"there is no {self.noun} {item_id!r} to be at version {expected_version}.", **{self.key: item_id})
+            return Saved(await create(db, self._new(item_id, changes_of(item_update))), "created")
+        version = present.version
+        await update(db, item_id, item_update, expected_version=expected_version)
+        return Saved(present, "unchanged" if present.version == version else "changed")
+
+    def _new(self, item_id: str, changes: dict[str, Any]) -> ItemCreate:
+        given = {self.key: item_id} | {name: value for name, value in changes.items() if value is not None}
+        missing = [name for name, field in self.creation.model_fields.items() if field.is_required() and name not in given]
+        if missing:
+            raise InvalidInput(f"there is no {self.noun} {item_id!r}; to create it, give {', '.join(missing)} too.", missing=missing)
+        return self.creation.model_validate(given)
 
     def _key(self) -> Any:
         return getattr(self.table, self.key)
@@ -79,6 +126,17 @@ class Items(Generic[Item]):
 def changes_of(update: ItemUpdate) -> dict[str, Any]:
     """Return what changes the item itself; who asked for it goes to the version."""
     return {name: value for name, value in update.changes().items() if name not in ("session_id", "message_index")}
+
+
+def _same(one: Any, other: Any) -> bool:
+    """Compare as JSON does: true is not 1."""
+    if isinstance(one, bool) or isinstance(other, bool):
+        return one is other
+    if isinstance(one, Mapping) and isinstance(other, Mapping):
+        return one.keys() == other.keys() and all(_same(one[key], other[key]) for key in one)
+    if isinstance(one, list) and isinstance(other, list):
+        return len(one) == len(other) and all(map(_same, one, other))
+    return bool(one == other)
 
 
 async def lock_links(db: AsyncSession) -> None:

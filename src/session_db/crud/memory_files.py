@@ -49,6 +49,13 @@ async def get_primary_memory_file(db: AsyncSession, session_id: UUID) -> MemoryF
     return primary
 
 
+async def get_memory_file_by_path(db: AsyncSession, session_id: UUID, file_path: str) -> MemoryFile | None:
+    """Return the session's memory file with this path, or None where it has none."""
+    query = _live().where(col(MemoryFile.session_id) == session_id, col(MemoryFile.file_path) == file_path)
+    memory_file: MemoryFile | None = await one_or_none(db, query)
+    return memory_file
+
+
 async def update_memory_file(db: AsyncSession, file_id: int, memory_update: MemoryFileUpdate) -> MemoryFile | None:
     """Apply what was set, and return the memory file, or None where there is none. A new primary one takes the flag from the old.
 

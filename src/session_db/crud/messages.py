@@ -5,17 +5,18 @@ from datetime import datetime
 from typing import Any, NamedTuple
 from uuid import UUID
 
-from sqlalchemy import func, insert, select
+from sqlalchemy import insert, select
 from sqlalchemy.ext.asyncio import AsyncSession
 from sqlmodel import col
 
 from session_db.crud.agent_logs import later_activity
 from session_db.crud.locking import lock_session
-from session_db.crud.paging import checked_limit
+from session_db.crud.paging import Page, checked_limit, decode_cursor, page_of
 from session_db.crud.rows import move, one_of, one_or_none, run
 from session_db.database.violations import translated
 from session_db.models import Message, Session
 from session_db.models.display import checked_message
+from session_db.models.table import now
 
 
 class AppendedMessage(NamedTuple):
@@ -79,7 +80,7 @@ async def _insert(db: AsyncSession, session_id: UUID, rows: list[dict[str, Any]]
             (session_id,),
             message_count=col(Session.message_count) + len(rows),
             last_activity=later_activity(last_activity),
-            updated_at=func.now(),
+            updated_at=now(),
         )
 
 
@@ -87,13 +88,39 @@ async def load_messages_paginated(
     db: AsyncSession, session_id: UUID, page_size: int = 50, before_index: int | None = None
 ) -> list[dict[str, Any]]:
     """Return the last messages, or the last before ``before_index``, in chronological order, ``message_index`` merged into each."""
-    checked_limit(page_size)
+    return await list_messages(db, session_id, before_index=before_index, limit=page_size)
+
+
+async def list_messages(  # noqa: PLR0913  the two ends of a range, and the page
+    db: AsyncSession,
+    session_id: UUID,
+    *,
+    before_index: int | None = None,
+    after_index: int | None = None,
+    limit: int = 50,
+    cursor: str | None = None,
+) -> Page[dict[str, Any]]:
+    """Return messages in chronological order, ``message_index`` merged into each.
+
+    The first page holds the last messages, and the next one those before them. With ``after_index`` it is the other way: the first page
+    holds the first messages after it.
+    """
+    checked_limit(limit)
+    index = col(Message.message_index)
     live = select(col(Session.id)).where(col(Session.id) == session_id, col(Session.deleted_at).is_(None)).exists()
-    query = select(col(Message.message_index), col(Message.message_data)).where(col(Message.session_id) == session_id, live)
+    query = select(index, col(Message.message_data)).where(col(Message.session_id) == session_id, live)
     if before_index is not None:
-        query = query.where(col(Message.message_index) < before_index)
-    rows = (await run(db, query.order_by(col(Message.message_index).desc()).limit(page_size))).all()
-    return [{**message_data, "message_index": message_index} for message_index, message_data in reversed(rows)]
+        query = query.where(index < before_index)
+    if after_index is not None:
+        query = query.where(index > after_index)
+    forwards = after_index is not None
+    if cursor is not None:
+        (seen,) = decode_cursor(cursor, int)
+        query = query.where(index > seen if forwards else index < seen)
+    rows = (await run(db, query.order_by(index if forwards else index.desc()).limit(limit + 1))).all()
+    page = page_of(rows, limit, "message_index")
+    messages = [{**message_data, "message_index": message_index} for message_index, message_data in page]
+    return Page(messages if forwards else reversed(messages), page.next_cursor)
 
 
 async def get_message_count(db: AsyncSession, session_id: UUID) -> int:
@@ -111,6 +138,9 @@ async def extend_message(db: AsyncSession, session_id: UUID, client_id: str, tex
     message: Message | None = await one_or_none(db, query)
     if message is None:
         return False
+    if f"\n\n{text}\n\n" in f"\n\n{message.message_data['content']}\n\n":
+        # A fork repeats what its session recorded.
+        return True
     whole = f"{message.message_data['content']}\n\n{text}"
     message.message_data = message.message_data | {"content": whole[:limit]} | ({"truncated": True} if len(whole) > limit else {})
     await db.flush()

@@ -9,6 +9,7 @@ from uuid import UUID
 
 from session_db.errors import InvalidInput
 from session_db.models.table import as_utc, refuse_unstorable
+from session_db.models.text import shown
 
 Row = TypeVar("Row")
 
@@ -25,8 +26,8 @@ class Page(list[Row], Generic[Row]):
 
 def checked_limit(limit: int) -> int:
     """Return the limit, or raise ``InvalidInput`` where it is not from 1 to 1000."""
-    if not 1 <= limit <= MAX_LIMIT:
-        raise InvalidInput(f"limit {limit} is out of range; use 1 to {MAX_LIMIT}.", limit=limit)
+    if not isinstance(limit, int) or not 1 <= limit <= MAX_LIMIT:
+        raise InvalidInput(f"limit {shown(limit)} is out of range; use 1 to {MAX_LIMIT}.", limit=limit)
     return limit
 
 
@@ -50,7 +51,7 @@ def decode_cursor(cursor: str, *types: type) -> list[Any]:
         values = json.loads(base64.urlsafe_b64decode(cursor + "=" * (-len(cursor) % 4)))
         return [_value(value, kind) for value, kind in zip(values, types, strict=True)]
     except (ValueError, TypeError, AttributeError, OverflowError, RecursionError):
-        raise InvalidInput(f"cursor {cursor!r} is none of this list's; leave it out to begin at the start.", cursor=cursor) from None
+        raise InvalidInput(f"cursor {shown(cursor)} is none of this list's; leave it out to begin at the start.", cursor=cursor) from None
 
 
 def _value(value: Any, kind: type) -> Any:

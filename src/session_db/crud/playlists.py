@@ -4,13 +4,13 @@ from sqlalchemy import select
 from sqlalchemy.ext.asyncio import AsyncSession
 from sqlmodel import col
 
-from session_db.crud.items import Items, changes_of, lock_links, missing_from
+from session_db.crud.items import Items, Saved, changes_of, lock_links, missing_from
 from session_db.crud.paging import Page
 from session_db.crud.rows import all_of, one_of
 from session_db.errors import InvalidInput
 from session_db.models import Playlist, PlaylistCreate, PlaylistUpdate, Song
 
-PLAYLISTS = Items(Playlist, "playlist_id")
+PLAYLISTS = Items(Playlist, PlaylistCreate, "playlist_id")
 
 
 async def create_playlist(db: AsyncSession, playlist_data: PlaylistCreate) -> Playlist:
@@ -53,6 +53,19 @@ async def update_playlist(
     await _refuse_unknown_songs(db, changes.get("song_ids") or [])
     await PLAYLISTS.apply(db, playlist, changes)
     return playlist
+
+
+async def save_playlist(
+    db: AsyncSession, playlist_id: str, playlist_update: PlaylistUpdate, *, expected_version: int | None = None
+) -> Saved[Playlist]:
+    """Apply what was set, or create the playlist where there is none; say which.
+
+    Raises:
+        StaleVersion: the playlist is not at the expected version any more; 0 expects that there is none.
+        NotFound: there is none to have the expected version.
+        InvalidInput: it names songs that do not exist, or a new one lacks a value; the error lists them.
+    """
+    return await PLAYLISTS.save(db, playlist_id, playlist_update, expected_version, create=create_playlist, update=update_playlist)
 
 
 async def delete_playlist(db: AsyncSession, playlist_id: str) -> bool:

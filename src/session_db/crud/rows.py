@@ -2,13 +2,17 @@
 
 from collections.abc import Iterable
 from typing import Any
+from uuid import UUID
 
-from sqlalchemy import Text, any_, inspect, literal, update
+from sqlalchemy import BigInteger, BindParameter, False_, Integer, String, Text, True_, Uuid, any_, inspect, literal, update
 from sqlalchemy.dialects.postgresql import ARRAY
 from sqlalchemy.ext.asyncio import AsyncSession
 from sqlalchemy.orm.attributes import set_committed_value
+from sqlmodel import AutoString
 
 from session_db.database.violations import DRIVER_ERRORS, note_moved, translate, translated, violation
+from session_db.errors import InvalidInput
+from session_db.models.text import readable, shown
 
 
 async def add(db: AsyncSession, row: Any, **details: Any) -> None:
@@ -22,20 +26,53 @@ async def add(db: AsyncSession, row: Any, **details: Any) -> None:
         db.add(row)
 
 
-async def run(db: AsyncSession, statement: Any) -> Any:
-    """Execute a statement, and return its result.
+async def run(db: AsyncSession, statement: Any, **details: Any) -> Any:
+    """Execute a statement, and return its result; an error names the details.
 
     Raises:
-        InvalidInput: PostgreSQL cannot take a value that it compares with; the transaction has ended then.
+        InvalidInput: a value is none that the column it is compared with may have.
         Unavailable: the database is gone, full or too slow.
     """
+    _refuse_incomparable(statement)
     try:
         return await db.execute(statement)
     except DRIVER_ERRORS as error:
-        ours = translate(error)
+        ours = translate(error, **details)
         if ours is None:
             raise
         raise ours from error
+
+
+def _refuse_incomparable(statement: Any) -> None:
+    """Raise ``InvalidInput`` for a value that no row can have: PostgreSQL refuses it too, and ends the transaction with it."""
+    where = getattr(statement, "whereclause", None)
+    for condition in getattr(where, "clauses", [where]):
+        given = getattr(condition, "right", None)
+        if isinstance(given, True_ | False_) or (isinstance(given, BindParameter) and not given.expanding):
+            value = given.value if isinstance(given, BindParameter) else isinstance(given, True_)
+            name, wanted = getattr(condition.left, "key", None), _wanted(condition.left.type, value)
+            if wanted is not None:
+                raise InvalidInput(f"{name}: the database cannot take a value like {shown(value)}; send {wanted}.", path=name)
+
+
+def _wanted(kind: Any, value: Any) -> str | None:
+    """Return what a column of this type is compared with, or None where the value is that."""
+    if isinstance(kind, Uuid):
+        return None if isinstance(value, UUID) or _is_uuid(value) else "a UUID"
+    if isinstance(kind, Integer):
+        bits = 63 if isinstance(kind, BigInteger) else 31
+        is_number = isinstance(value, int) and not isinstance(value, bool)
+        return None if is_number and -(2**bits) <= value < 2**bits else f"an integer of {bits + 1} bits"
+    if isinstance(kind, String | AutoString):
+        return None if isinstance(value, str) and value == readable(value) else "a text without NUL and lone surrogates"
+    return None
+
+
+def _is_uuid(value: Any) -> bool:
+    try:
+        return isinstance(value, str) and bool(UUID(value))
+    except ValueError:
+        return False
 
 
 async def one_or_none(db: AsyncSession, query: Any) -> Any:
@@ -56,7 +93,7 @@ async def move(db: AsyncSession, table: type[Any], key: tuple[Any, ...], **value
     mapper = inspect(table)
     here = [column == value for column, value in zip(mapper.primary_key, key, strict=True)]
     statement = update(table).where(*here).values(values).returning(*(getattr(table, name) for name in values))
-    moved = (await run(db, statement.execution_options(synchronize_session=False))).one()
+    moved = (await run(db, statement.execution_options(synchronize_session=False), columns=", ".join(values))).one()
     row = db.sync_session.identity_map.get(mapper.identity_key_from_primary_key(key))
     if row is not None:
         for name, value in zip(values, moved, strict=True):

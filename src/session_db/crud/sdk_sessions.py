@@ -1,6 +1,7 @@
 """Which session an agent SDK's session belongs to."""
 
-from typing import Literal
+from datetime import timedelta
+from typing import Any, Literal
 from uuid import UUID
 
 from sqlalchemy import delete, select, update
@@ -13,8 +14,14 @@ from session_db.crud.locking import lock_session, lock_session_if_any
 from session_db.errors import Conflict
 from session_db.ids import derived_id
 from session_db.models import Agent, SDKSession
+from session_db.models.table import now
 
 BoundBy = Literal["auto", "environment", "recorder", "agent"]
+
+TOMBSTONE_AGE = timedelta(days=400)
+"""How long it is remembered that a session was deleted."""
+
+TOMBSTONES_A_BATCH = 1_000
 
 
 def sdk_key(sdk_session_id: str, project_key: str = "") -> str:
@@ -63,6 +70,25 @@ async def lift_tombstone(db: AsyncSession, key: str) -> None:
     await db.execute(delete(SDKSession).where(col(SDKSession.sdk_key) == key, col(SDKSession.session_id).is_(None)))
 
 
+def is_old(tombstone: SDKSession) -> bool:
+    """Say whether a tombstone no longer keeps an import from bringing its session back."""
+    return tombstone.deleted_at is not None and tombstone.deleted_at < now() - TOMBSTONE_AGE
+
+
+async def delete_old_tombstones(db: AsyncSession) -> int:
+    """Delete one batch of tombstones that are too old, and return how many; call it until it returns 0.
+
+    Costs a walk over all tombstones, one for each session that was deleted.
+    """
+    old = (col(SDKSession.session_id).is_(None), col(SDKSession.deleted_at) < now() - TOMBSTONE_AGE)
+    some = select(col(SDKSession.sdk_key)).where(*old).limit(TOMBSTONES_A_BATCH)
+    # Asked again of the row itself: an agent may have brought the session back in the meantime.
+    deleted: Any = await db.execute(
+        delete(SDKSession).where(col(SDKSession.sdk_key).in_(some), *old).execution_options(synchronize_session=False)
+    )
+    return int(deleted.rowcount)
+
+
 async def lock_for_agent(db: AsyncSession, session_id: UUID, sdk_session_id: str | None) -> None:
     """Lock an agent's session, and before or after it, in the order of their ids, the one that it will adopt.
 
@@ -87,11 +113,15 @@ async def bind_agent(db: AsyncSession, agent: Agent) -> None:
         return
     key = sdk_key(agent.sdk_session_id)
     binding, _ = await bind_sdk_session(db, key, agent.session_id, agent.id, "agent")
+    adopted = None
+    if binding.session_id not in (None, agent.session_id) and binding.bound_by == "auto":
+        adopted = await lock_session_if_any(db, binding.session_id)
+        # While this waited for the lock it may have been adopted by another agent, or deleted.
+        binding = await get_sdk_session(db, key) or binding
     # A tombstone ends here: the agent is alive.
     bound_by = "agent" if binding.session_id is None else binding.bound_by
     if binding.session_id not in (None, agent.session_id):
         target = await lock_session(db, agent.session_id)
-        adopted = await lock_session_if_any(db, binding.session_id) if binding.bound_by == "auto" else None
         if adopted is None or adopted.session_type != "chat" or target.session_type == "chat":
             raise Conflict(
                 f"SDK session {agent.sdk_session_id} is recorded in session {binding.session_id}; "

@@ -10,6 +10,7 @@ from sqlalchemy.ext.asyncio import AsyncSession
 from sqlmodel import col
 
 from session_db.crud import agent_logs
+from session_db.crud.erasing import mark_deleted
 from session_db.crud.locking import lock_session_if_any
 from session_db.crud.paging import Page, checked_limit, decode_cursor, page_of
 from session_db.crud.rows import add, all_of, one_or_none, run
@@ -217,9 +218,7 @@ async def delete_session(db: AsyncSession, session_id: UUID) -> bool:
     session = await lock_session_if_any(db, session_id)
     if session is None:
         return False
-    session.deleted_at = now()
-    # The slug is free again at once.
-    session.session_slug = None
+    mark_deleted(session)
     await db.flush()
     tombstone = update(SDKSession).where(col(SDKSession.session_id) == session_id)
     values = {"session_id": None, "agent_id": None, "deleted_at": now()}
@@ -229,6 +228,8 @@ async def delete_session(db: AsyncSession, session_id: UUID) -> bool:
 
 async def ensure_session(db: AsyncSession, session_data: SessionCreate, began: datetime) -> bool:
     """Create the session with this id where there is none, and return whether it was; it began in the past."""
+    # The sender's clock may be ahead of ours.
+    began = min(began, now())
     values = session_data.model_dump(exclude={"session_id", "session_name", "metadata_"})
     fresh = insert(Session).values(**values, id=session_data.session_id, created_at=began, last_activity=began)
     created = await db.execute(fresh.on_conflict_do_nothing(index_elements=["id"]).returning(col(Session.id)))

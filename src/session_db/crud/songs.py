@@ -4,13 +4,13 @@ from sqlalchemy import select
 from sqlalchemy.ext.asyncio import AsyncSession
 from sqlmodel import col
 
-from session_db.crud.items import Items, changes_of, lock_links, missing_from
+from session_db.crud.items import Items, Saved, changes_of, lock_links, missing_from
 from session_db.crud.paging import Page
 from session_db.crud.rows import all_of, one_of
 from session_db.errors import Conflict, InvalidInput
 from session_db.models import Clip, Playlist, Song, SongCreate, SongUpdate
 
-SONGS = Items(Song, "song_id")
+SONGS = Items(Song, SongCreate, "song_id")
 
 
 async def create_song(db: AsyncSession, song_data: SongCreate) -> Song:
@@ -51,6 +51,17 @@ async def update_song(db: AsyncSession, song_id: str, song_update: SongUpdate, *
     await _refuse_unknown_clips(db, changes.get("clip_ids") or [])
     await SONGS.apply(db, song, changes)
     return song
+
+
+async def save_song(db: AsyncSession, song_id: str, song_update: SongUpdate, *, expected_version: int | None = None) -> Saved[Song]:
+    """Apply what was set, or create the song where there is none; say which.
+
+    Raises:
+        StaleVersion: the song is not at the expected version any more; 0 expects that there is none.
+        NotFound: there is none to have the expected version.
+        InvalidInput: it names clips that do not exist, or a new one lacks a value; the error lists them.
+    """
+    return await SONGS.save(db, song_id, song_update, expected_version, create=create_song, update=update_song)
 
 
 async def delete_song(db: AsyncSession, song_id: str) -> bool:

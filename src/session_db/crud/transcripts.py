@@ -10,6 +10,7 @@ from sqlalchemy.ext.asyncio import AsyncSession
 from sqlmodel import col
 
 from session_db.crud.rows import one_of
+from session_db.database.violations import translated
 from session_db.ids import derived_id
 from session_db.models import Session, Transcript, TranscriptEntry
 from session_db.models.text import readable
@@ -63,7 +64,11 @@ async def ensure_transcript(  # noqa: PLR0913, PLR0917  the key of a stream has 
 
 
 async def append_entries(db: AsyncSession, transcript: Transcript, entries: Collection[tuple[str | None, str]]) -> None:
-    """Append (uuid, JSON text) after what the stream has. The caller holds the session's lock and gives a uuid once."""
+    """Append (uuid, JSON text) after what the stream has. The caller holds the session's lock and gives a uuid once.
+
+    Raises:
+        InvalidInput: PostgreSQL takes a text for no JSON, or an index cannot hold a uuid. Nothing is appended then.
+    """
     if entries:
         values = {
             "session_id": transcript.session_id,
@@ -72,7 +77,8 @@ async def append_entries(db: AsyncSession, transcript: Transcript, entries: Coll
             "uuids": [uuid for uuid, _ in entries],
             "entries": [text for _, text in entries],
         }
-        await (await db.connection()).execute(_APPEND, values)
+        async with translated(db, transcript_id=transcript.id):
+            await (await db.connection()).execute(_APPEND, values)
     transcript.next_seq += len(entries)
     transcript.projected_seq = transcript.next_seq
 

@@ -14,6 +14,7 @@ from sqlmodel import col
 from session_db.crud.agent_logs import count_minutes
 from session_db.crud.agents import TOTALS, move_totals
 from session_db.crud.rows import one_of
+from session_db.database.violations import translated
 from session_db.models import Agent, Usage
 from session_db.models.table import ExactMoney, exact_dollars
 
@@ -34,7 +35,7 @@ async def get_usage(db: AsyncSession, session_id: UUID, message_ids: Iterable[st
 async def put_usage(db: AsyncSession, session_id: UUID, rows: list[dict[str, Any]], before: Mapping[str, Mapping[str, Any]]) -> None:
     """Write usage rows, and move the totals of their agents and the session by what changed.
 
-    The caller holds the session's lock since before it read ``before``.
+    The caller holds the session's lock since before it read ``before``. A row that cannot be stored raises ``InvalidInput``, and none is.
 
     Args:
         db: the database session.
@@ -49,7 +50,6 @@ async def put_usage(db: AsyncSession, session_id: UUID, rows: list[dict[str, Any
     fresh = insert(Usage)
     changed = {name: getattr(fresh.excluded, name) for name in ("model", "computed_cost", "reported_cost", "occurred_at", *TOKENS)}
     statement = fresh.on_conflict_do_update(index_elements=["session_id", "message_id"], set_=changed)
-    await (await db.connection()).execute(statement, [row | {"session_id": session_id} for row in rows])
     differences: dict[UUID, dict[str, Any]] = defaultdict(lambda: defaultdict(int))
     spent = []
     for row in rows:
@@ -60,9 +60,12 @@ async def put_usage(db: AsyncSession, session_id: UUID, rows: list[dict[str, Any
         for name, value in totals.items():
             differences[agent_id][name] += value - old_totals[name]
         spent.append((row["occurred_at"], 0, totals["cost"] - old_totals["cost"]))
-    for agent_id, moved in sorted(differences.items()):
-        await move_totals(db, session_id, agent_id, {name: value - by_hand.get(agent_id, {}).get(name, 0) for name, value in moved.items()})
-    await count_minutes(db, session_id, spent)
+    async with translated(db, session_id=session_id):
+        await (await db.connection()).execute(statement, [row | {"session_id": session_id} for row in rows])
+        for agent_id, moved in sorted(differences.items()):
+            set_by_hand = by_hand.get(agent_id, {})
+            await move_totals(db, session_id, agent_id, {name: value - set_by_hand.get(name, 0) for name, value in moved.items()})
+        await count_minutes(db, session_id, spent)
 
 
 def _as_stored(row: dict[str, Any]) -> dict[str, Any]:

@@ -6,7 +6,16 @@
 from typing import TYPE_CHECKING, Any
 
 from session_db.database.connection import close_db, get_engine
-from session_db.database.schema import current_revision, database_facts, head, init_db, reset_db
+from session_db.database.schema import (
+    RevisionChange,
+    current_revision,
+    database_facts,
+    downgrade_db,
+    head,
+    init_db,
+    reset_db,
+    upgrade_db,
+)
 from session_db.database.unit_of_work import UncommittedWarning, UnitOfWork, async_session, get_async_session, get_session, in_transaction
 
 if TYPE_CHECKING:
@@ -17,8 +26,9 @@ if TYPE_CHECKING:
     engine: AsyncEngine
 
 __all__ = [
-    "DatabaseSession", "UncommittedWarning", "UnitOfWork", "async_session", "close_db", "current_revision", "database_facts",
-    "get_async_session", "get_engine", "get_session", "head", "in_transaction", "init_db", "reset_db",
+    "DatabaseSession", "RevisionChange", "UncommittedWarning", "UnitOfWork", "async_session", "close_db", "current_revision",
+    "database_facts", "downgrade_db", "get_async_session", "get_engine", "get_session", "head", "in_transaction", "init_db", "reset_db",
+    "upgrade_db",
 ]  # fmt: skip
 
 

@@ -1,14 +1,17 @@
 """Tables: made, brought up to date and dropped, by one process at a time."""
 
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
 from sqlalchemy import Connection, text
+from sqlalchemy.exc import DBAPIError
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from session_db.database.connection import create_engine
-from session_db.errors import Conflict
+from session_db.errors import Conflict, InvalidInput
 from session_db.models import METADATA
 from session_db.models.memory_files import MEMORY_FILE_IDS
 from session_db.models.messages import MESSAGE_IDS
@@ -20,6 +23,7 @@ if TYPE_CHECKING:
 MIGRATIONS = Path(__file__).parents[1] / "migrations"
 VERSION_TABLE = "session_db_version"
 _LOCK = "SELECT pg_advisory_xact_lock(hashtextextended('session_db schema ' || current_schema(), 0))"
+_STILL_REFERRED_TO = "2BP01"
 
 
 async def init_db() -> None:
@@ -31,28 +35,60 @@ async def init_db() -> None:
         Conflict: the database holds somebody else's ``sessions`` table, or another one of ours by name; or its tables are of a newer
             session-db than this one. Nothing is changed.
     """
-    engine = create_engine(get_settings(), pooled=False)
-    try:
-        async with engine.connect() as connection:
-            if await _version(connection) == head():
-                return
-        async with engine.begin() as connection:
-            await prepare_schema(connection)
-            await connection.run_sync(_upgrade)
-    finally:
-        await engine.dispose()
+    # Without the lock: this is what nearly every call finds.
+    if await current_revision() != head():
+        await upgrade_db()
 
 
 async def reset_db() -> None:
-    """Drop all tables of ours with everything in them and make them anew. WARNING: deletes all data."""
-    engine = create_engine(get_settings(), pooled=False)
-    try:
-        async with engine.begin() as connection:
-            await prepare_schema(connection)
-            await connection.run_sync(_drop)
-            await connection.run_sync(_upgrade)
-    finally:
-        await engine.dispose()
+    """Drop all tables of ours with everything in them and make them anew. WARNING: deletes all data.
+
+    Raises:
+        Conflict: as ``init_db``; or a table of somebody else refers to one of ours. Nothing is changed.
+    """
+    async with _changing_tables() as connection:
+        await connection.run_sync(_drop)
+        await connection.run_sync(_migrate, "upgrade", "head")
+
+
+class RevisionChange(NamedTuple):
+    """The revision that the tables had, and the one that they have; None: there are no tables."""
+
+    before: str | None
+    after: str | None
+
+
+async def upgrade_db(revision: str = "head") -> RevisionChange:
+    """Bring the tables to a revision that is not older than theirs.
+
+    Raises:
+        InvalidInput: there is no such revision.
+        Conflict: as ``init_db``; or the tables are newer than that.
+    """
+    target = _target(revision, "head")
+    async with _changing_tables() as connection:
+        before = await _version(connection)
+        if before is not None and before > target:
+            raise Conflict(f"the tables are of revision {before}, newer than {target}: session-db downgrade {target}.", revision=before)
+        await connection.run_sync(_migrate, "upgrade", target)
+    return RevisionChange(before, target)
+
+
+async def downgrade_db(revision: str) -> RevisionChange:
+    """Bring the tables back to a revision; ``base`` leaves none of ours. WARNING: deletes what newer columns and tables hold.
+
+    Raises:
+        InvalidInput: there is no such revision.
+        Conflict: as ``init_db``; or the tables are older than that, or a table of somebody else refers to one that would go.
+    """
+    target = _target(revision, "base")
+    async with _changing_tables() as connection:
+        before = await _version(connection)
+        if target != "base" and (before is None or before < target):
+            state = "there are no tables" if before is None else f"the tables are of revision {before}, older than {target}"
+            raise Conflict(f"{state}: session-db upgrade {target}.", revision=before)
+        await connection.run_sync(_migrate, "downgrade", target)
+    return RevisionChange(before, None if target == "base" else target)
 
 
 @dataclass(frozen=True)
@@ -93,6 +129,16 @@ def _revisions() -> set[str]:
     return {path.name.partition("_")[0] for path in (MIGRATIONS / "versions").glob("[0-9]*.py")}
 
 
+def _target(revision: str, end: Literal["head", "base"]) -> str:
+    """Return the revision to go to; they are in order, so they can be compared."""
+    if revision == end:
+        return head() if end == "head" else end
+    known = sorted(_revisions())
+    if revision not in known:
+        raise InvalidInput(f"there is no revision {revision!r}; use {', '.join(known)} or {end}.", revision=revision)
+    return revision
+
+
 def alembic_config(**attributes: Any) -> "Config":
     """Return Alembic's configuration for the migrations in this package."""
     # Alembic takes a fifth of a second to import, and most processes find their tables up to date.
@@ -102,6 +148,23 @@ def alembic_config(**attributes: Any) -> "Config":
     config.set_main_option("script_location", str(MIGRATIONS).replace("%", "%%"))
     config.attributes.update(attributes)
     return config
+
+
+@asynccontextmanager
+async def _changing_tables() -> AsyncIterator[AsyncConnection]:
+    """Give a connection whose transaction alone may change our tables; what fails changes nothing."""
+    engine = create_engine(get_settings(), pooled=False)
+    try:
+        async with engine.begin() as connection:
+            await prepare_schema(connection)
+            yield connection
+    except DBAPIError as error:
+        if getattr(error.driver_exception, "sqlstate", None) != _STILL_REFERRED_TO:
+            raise
+        dependents = getattr(error.driver_exception, "detail", None)
+        raise Conflict(f"nothing was changed; drop first what needs session-db's tables: {dependents}", dependents=dependents) from error
+    finally:
+        await engine.dispose()
 
 
 async def prepare_schema(connection: AsyncConnection) -> None:
@@ -141,16 +204,17 @@ async def _refuse_foreign(connection: AsyncConnection) -> None:
 
 
 async def _version(connection: AsyncConnection) -> str | None:
-    if not await connection.scalar(text("SELECT to_regclass(:name)"), {"name": VERSION_TABLE}):
+    # A connection that was used before (a pooler's) remembers names that it did not find, until it locks another table: here pg_class.
+    if not await connection.scalar(text("SELECT to_regclass(:name) FROM pg_class LIMIT 1"), {"name": VERSION_TABLE}):
         return None
     revision: str | None = await connection.scalar(text(f"SELECT version_num FROM {VERSION_TABLE}"))
     return revision
 
 
-def _upgrade(connection: Connection) -> None:
+def _migrate(connection: Connection, direction: Literal["upgrade", "downgrade"], revision: str) -> None:
     from alembic import command  # noqa: PLC0415  see alembic_config
 
-    command.upgrade(alembic_config(connection=connection), "head")
+    getattr(command, direction)(alembic_config(connection=connection), revision)
 
 
 def _drop(connection: Connection) -> None:

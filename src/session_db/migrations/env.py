@@ -4,14 +4,13 @@ import asyncio
 from typing import Any, Literal
 
 from alembic import context
-from sqlalchemy import Connection
-from sqlalchemy.dialects.postgresql import JSONB
+from sqlalchemy import Connection, text
 from sqlmodel import AutoString
 
 from session_db.database.connection import create_engine
 from session_db.database.schema import VERSION_TABLE, prepare_schema
 from session_db.models import METADATA
-from session_db.models.table import ForeignJSON, UtcDateTime
+from session_db.models.table import ForeignJSON, OwnJSON, UtcDateTime
 from session_db.settings import get_settings
 
 
@@ -28,7 +27,7 @@ def _plain_type(kind: str, item: Any, _context: object) -> str | Literal[False]:
         return "sa.TIMESTAMP(timezone=True)"
     if isinstance(item, ForeignJSON):
         return "postgresql.JSON()"
-    if isinstance(item, JSONB):
+    if isinstance(item, OwnJSON):
         return "postgresql.JSONB()"
     if isinstance(item, AutoString):
         return f"sa.String({item.length})"
@@ -47,6 +46,9 @@ def _migrate(connection: Connection) -> None:
     )
     with context.begin_transaction():
         context.run_migrations()
+        if not context.get_context().get_current_heads():
+            # Alembic keeps an empty one; a database without our tables holds nothing of ours.
+            connection.execute(text(f"DROP TABLE IF EXISTS {VERSION_TABLE}"))
 
 
 async def _migrate_on_own_connection() -> None:

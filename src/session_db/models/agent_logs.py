@@ -6,10 +6,11 @@ from uuid import UUID
 
 from pydantic import PlainValidator
 from sqlalchemy import CheckConstraint, ForeignKeyConstraint, Index, UniqueConstraint, text
+from sqlalchemy.orm import query_expression
 from sqlmodel import Field
 
 from session_db.ids import new_id
-from session_db.models.table import BigInt, ForeignJSON, Input, Model, Moment, Text, UtcDateTime, flag, moment, now
+from session_db.models.table import INT32, INT64, BigInt, ForeignJSON, Input, Model, Moment, Text, UtcDateTime, flag, moment, now
 
 EventCategory = Literal["hook", "response", "phase"]
 
@@ -36,8 +37,8 @@ class AgentLogBase(Model):
         default=None, max_length=255, description="The call that the event belongs to; one call, several events."
     )
     sdk_session_id: str | None = Field(default=None, max_length=255, description="The agent SDK's session id.")
-    checkpoint_id: int | None = Field(default=None, description="Checkpoint of the plan that was built.")
-    duration_ms: int | None = Field(default=None, sa_type=BigInt, description="How long it took, in milliseconds.")
+    checkpoint_id: int | None = Field(default=None, ge=-INT32, lt=INT32, description="Checkpoint of the plan that was built.")
+    duration_ms: int | None = Field(default=None, ge=-INT64, lt=INT64, sa_type=BigInt, description="How long it took, in milliseconds.")
 
 
 class AgentLog(AgentLogBase, table=True):
@@ -68,6 +69,10 @@ class AgentLog(AgentLogBase, table=True):
     timestamp: datetime = Field(default_factory=now, sa_type=UtcDateTime, description="When it happened, by the sender's clock.")
     recorded_at: datetime = moment("When it was stored.")
 
+    # No columns: what reads events measures them.
+    payload_bytes: ClassVar[Any] = query_expression()
+    tool_input_bytes: ClassVar[Any] = query_expression()
+
 
 class AgentLogCreate(AgentLogBase, Input):
     """An event to append."""
@@ -84,11 +89,13 @@ class AgentLogCreate(AgentLogBase, Input):
 
 
 class AgentLogRead(AgentLogBase):
-    """An event as it is shown in lists: without its payload."""
+    """An event as it is shown in lists: without its payload, and without a tool_input that a list leaves out for its size."""
 
     id: UUID
     event_index: int
     tool_input: Any = None
+    tool_input_bytes: int | None = Field(default=None, description="Size of tool_input as JSON, also where it is left out.")
+    payload_bytes: int | None = Field(default=None, description="Size of the payload as JSON.")
     tool_output: str | None = None
     content: str | None = None
     truncated: bool = False

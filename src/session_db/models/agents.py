@@ -10,7 +10,20 @@ from sqlmodel import Field
 
 from session_db.errors import InvalidInput
 from session_db.ids import new_id
-from session_db.models.table import Input, KeepsMetadata, Model, Moment, Text, counter, dollars, metadata_field, moment, optional_moment
+from session_db.models.table import (
+    INT32,
+    INT64,
+    Input,
+    KeepsMetadata,
+    Model,
+    Moment,
+    Text,
+    counter,
+    dollars,
+    metadata_field,
+    moment,
+    optional_moment,
+)
 
 AgentStatus = Literal["pending", "executing", "complete", "failed"]
 
@@ -28,7 +41,7 @@ class AgentBase(Model):
     )
     sdk_agent_id: str | None = Field(default=None, max_length=255, description="The agent SDK's id of a sub-agent.")
     name: str | None = Field(default=None, sa_type=Text, description="What it was asked to do, in a line.")
-    checkpoint_id: int | None = Field(default=None, description="Checkpoint of the plan that it builds.")
+    checkpoint_id: int | None = Field(default=None, ge=-INT32, lt=INT32, description="Checkpoint of the plan that it builds.")
     working_dir: str | None = Field(default=None, sa_type=Text, description="Directory that it works in.")
 
 
@@ -43,6 +56,7 @@ class Agent(AgentBase, KeepsMetadata, table=True):
         Index(None, "id"),
         Index(None, "sdk_session_id", postgresql_where=text("sdk_session_id IS NOT NULL")),
         Index(None, "session_id", "parent_agent_id"),
+        Index(None, "session_id", "created_at", "id"),
         {"comment": "Invocations of agents, sub-agents included.", "postgresql_with": {"fillfactor": "80"}},
     )
 
@@ -89,12 +103,12 @@ class AgentUpdate(Input):
     sdk_session_id: str | None = Field(default=None, max_length=255)
     sdk_agent_id: str | None = Field(default=None, max_length=255)
     name: str | None = None
-    checkpoint_id: int | None = None
+    checkpoint_id: int | None = Field(default=None, ge=-INT32, lt=INT32)
     working_dir: str | None = None
-    input_tokens: int | None = Field(default=None, ge=0)
-    output_tokens: int | None = Field(default=None, ge=0)
-    cache_read_tokens: int | None = Field(default=None, ge=0)
-    cache_write_tokens: int | None = Field(default=None, ge=0)
+    input_tokens: int | None = Field(default=None, ge=0, lt=INT64)
+    output_tokens: int | None = Field(default=None, ge=0, lt=INT64)
+    cache_read_tokens: int | None = Field(default=None, ge=0, lt=INT64)
+    cache_write_tokens: int | None = Field(default=None, ge=0, lt=INT64)
     cost: float | None = Field(default=None, ge=0)
     error_message: str | None = None
     metadata_: dict[str, Any] | None = Field(default=None, alias="metadata", description="Replaces the whole object.")

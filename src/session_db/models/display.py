@@ -6,6 +6,7 @@ from typing import Any
 
 from session_db.errors import InvalidInput
 from session_db.models.table import as_utc, now, refuse_unstorable
+from session_db.models.text import shown
 
 MAX_CLIENT_ID = 255
 
@@ -30,7 +31,9 @@ def checked_message(message: Mapping[str, Any], path: str) -> tuple[str | None, 
     data = dict(message)
     client_id = data.pop("client_id", None)
     if client_id is not None and (not isinstance(client_id, str) or not 0 < len(client_id) <= MAX_CLIENT_ID):
-        raise InvalidInput(f"{path}.client_id: is {client_id!r}; send a text of 1 to {MAX_CLIENT_ID} characters.", path=f"{path}.client_id")
+        raise InvalidInput(
+            f"{path}.client_id: is {shown(client_id)}; send a text of 1 to {MAX_CLIENT_ID} characters.", path=f"{path}.client_id"
+        )
     for key, place in _ELSEWHERE.items():
         if key in data:
             raise InvalidInput(
@@ -47,7 +50,7 @@ def checked_message(message: Mapping[str, Any], path: str) -> tuple[str | None, 
 
 def _check_role_and_content(data: dict[str, Any], path: str) -> None:
     if data.get("role") not in _ROLES:
-        raise InvalidInput(f"{path}.role: is {data.get('role')!r}; use one of {', '.join(_ROLES)}.", path=f"{path}.role")
+        raise InvalidInput(f"{path}.role: is {shown(data.get('role'))}; use one of {', '.join(_ROLES)}.", path=f"{path}.role")
     if not isinstance(data.get("content"), str):
         kind = type(data.get("content")).__name__
         raise InvalidInput(
@@ -60,11 +63,14 @@ def _timestamp(value: Any, path: str) -> str:
     if value is None:
         return now().isoformat()
     if isinstance(value, datetime):
-        return as_utc(value).isoformat()
+        try:
+            return as_utc(value).isoformat()
+        except InvalidInput as error:
+            raise InvalidInput(f"{path}: {error}", path=path) from None
     try:
         datetime.fromisoformat(value)
     except (TypeError, ValueError):
-        raise InvalidInput(f"{path}: is {value!r}; send ISO 8601, e.g. 2025-12-25T01:35:06Z.", path=path) from None
+        raise InvalidInput(f"{path}: is {shown(value)}; send ISO 8601, e.g. 2025-12-25T01:35:06Z.", path=path) from None
     return str(value)
 
 

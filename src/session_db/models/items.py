@@ -6,7 +6,7 @@ from uuid import UUID
 
 from sqlmodel import Field
 
-from session_db.models.table import Input, KeepsMetadata, Model, metadata_field, moment
+from session_db.models.table import INT32, Input, KeepsMetadata, Model, metadata_field, moment
 
 
 class ItemBase(Model):
@@ -38,7 +38,9 @@ class ItemUpdate(Input):
     name: str | None = Field(default=None, min_length=1, max_length=200)
     metadata_: dict[str, Any] | None = Field(default=None, alias="metadata", description="Replaces the whole object; None empties it.")
     session_id: UUID | None = Field(default=None, description="Session that made the change, kept with the version.")
-    message_index: int | None = Field(default=None, description="Message that asked for the change, kept with the version.")
+    message_index: int | None = Field(
+        default=None, ge=-INT32, lt=INT32, description="Message that asked for the change, kept with the version."
+    )
 
 
 class ItemRead(ItemBase):

@@ -29,6 +29,7 @@ from session_db.models.table import (
     moment,
     optional_moment,
 )
+from session_db.models.text import shown
 
 SessionType = Literal["full", "quick", "research", "chat"]
 Activity = Literal["working", "waiting", "idle", "done", "failed", "lost"]
@@ -47,14 +48,15 @@ def refuse_unknown_status(session_type: str, status: str) -> None:
     """Raise ``InvalidInput`` where a session of this type cannot have this status."""
     if status not in statuses_of(session_type):
         allowed = ", ".join(statuses_of(session_type))
-        raise InvalidInput(f"a {session_type} session cannot have status {status!r}; use one of {allowed}.", status=status)
+        raise InvalidInput(f"a {session_type} session cannot have status {shown(status)}; use one of {allowed}.", status=status)
 
 
 def refuse_bad_slug(slug: str) -> None:
     """Raise ``InvalidInput`` where a slug is more than one plain path component."""
     if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9._-]{0,199}", slug):
         raise InvalidInput(
-            f"session_slug {slug!r} is no folder name; use up to 200 letters, digits, '.', '_' and '-', the first one a letter or digit.",
+            f"session_slug {shown(slug)} is no folder name; "
+            "use up to 200 letters, digits, '.', '_' and '-', the first one a letter or digit.",
             slug=slug,
         )
 
@@ -63,11 +65,13 @@ def normalised_directory(path: str) -> str:
     """Return an absolute path without ``.``, ``..`` and a trailing slash; symbolic links stay as they are.
 
     Raises:
-        InvalidInput: the path is relative.
+        InvalidInput: the path is relative, or no text.
     """
+    if not isinstance(path, str):
+        raise InvalidInput(f"working_dir {shown(path)} is no text; give the absolute path.", working_dir=path)
     is_windows = re.match(r"[A-Za-z]:|\\\\", path) is not None
     if not (ntpath.isabs(path) if is_windows else posixpath.isabs(path)):
-        raise InvalidInput(f"working_dir {path!r} is relative; give the absolute path.", working_dir=path)
+        raise InvalidInput(f"working_dir {shown(path)} is relative; give the absolute path.", working_dir=path)
     # POSIX leaves the meaning of two leading slashes open; for a project they are a slip.
     return ntpath.normpath(path) if is_windows else posixpath.normpath("/" + path.lstrip("/"))
 
@@ -112,6 +116,7 @@ class Session(SessionBase, KeepsMetadata, table=True):
         Index(None, "session_type", "last_activity", "id"),
         Index(None, "agent_name", "last_activity", "id"),
         Index(None, "current_project", "last_activity", "id"),
+        Index(None, "working_dir", "last_activity", "id"),
         # Deleted sessions are few, and erasing asks for the first of them again and again.
         Index("ix_sessions_deleted", "id", postgresql_where=text("deleted_at IS NOT NULL")),
         # The tables hang on this one, so a row grows old: free room on its page keeps updates of counters on it.

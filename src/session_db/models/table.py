@@ -2,9 +2,10 @@
 
 import json
 import math
+import re
 from collections.abc import Iterator, Mapping, Sequence
 from datetime import UTC, datetime
-from decimal import ROUND_HALF_UP, Decimal, InvalidOperation
+from decimal import ROUND_HALF_UP, Decimal
 from typing import Annotated, Any, ClassVar
 
 from pydantic import AfterValidator, model_validator
@@ -21,9 +22,15 @@ from session_db.errors import InvalidInput
 MAX_DEPTH = 200
 """Levels of nesting that a JSON value of ours may have."""
 
+MAX_NESTING = 500
+"""Levels of nesting that foreign JSON may have: Python reads and writes it by recursion, and whoever reads it needs some of the stack."""
+
 MAX_DIGITS = 4_000
 """Digits that an integer may have; Python itself refuses to write more than 4,300."""
 _TOO_LARGE = 10**MAX_DIGITS
+
+_KEY_SHOWN = 100
+"""Characters of a key that a path shows."""
 
 NAMING_CONVENTION = {
     "pk": "pk_%(table_name)s",
@@ -52,7 +59,7 @@ def as_utc(moment: datetime) -> datetime:
     Raises:
         InvalidInput: in UTC it is before the year 1 or after the year 9999.
     """
-    if moment.tzinfo is None:
+    if moment.utcoffset() is None:
         return moment.replace(tzinfo=UTC)
     try:
         return moment.astimezone(UTC)
@@ -98,26 +105,102 @@ class ForeignJSON(TypeDecorator[Any]):
         return lambda value: value if value is None else encode_json(value)
 
 
-def encode_json(value: Any) -> JSONText:
+def encode_json(value: Any, path: str = "the value") -> JSONText:
     """Encode a value losslessly as ASCII JSON; a ``JSONText`` is that already.
 
     Raises:
-        InvalidInput: the value is no JSON: NaN, infinity, an unknown type, too deep, or a circle.
+        InvalidInput: a part of it is no JSON, or what Python would not read back as it was; the error names it by its path.
     """
     if isinstance(value, JSONText):
         return value
     try:
-        return JSONText(json.dumps(value, ensure_ascii=True, allow_nan=False))
+        text = json.dumps(value, ensure_ascii=True, allow_nan=False)
     except (TypeError, ValueError, RecursionError) as error:
-        raise InvalidInput(
-            f"the value is no JSON: {error}. Send plain objects, lists, texts, finite numbers, true, false and null."
-        ) from error
+        _refuse_no_json(value, path)
+        # The process has set limits below Python's own, or this is the end of a deep stack.
+        raise InvalidInput(f"{path}: cannot be written as JSON: {error}; send the large parts as text.", path=path) from error
+    if not reads_back(value):
+        _refuse_no_json(value, path)
+    return JSONText(text)
 
 
-OwnJSON = JSONB(none_as_null=True)
-"""``jsonb``: JSON that we own and query."""
+def reads_back(value: Any) -> bool:
+    """Say whether a JSON value comes back from its text as it was: its keys are texts, and it is not nested deeper than ``MAX_NESTING``."""
+    level = [value]
+    for _ in range(MAX_NESTING + 1):
+        level = [part for part in level if isinstance(part, _CONTAINERS)]
+        if not level:
+            return True
+        if not all(isinstance(key, str) for part in level if isinstance(part, dict) for key in part):
+            return False
+        level = [child for part in level for child in (part.values() if isinstance(part, dict) else part)]
+    return False
 
-Metadata = MutableDict.as_mutable(JSONB())
+
+_CONTAINERS = (dict, list, tuple)
+
+
+def _refuse_no_json(value: Any, path: str) -> None:
+    for place, part, depth in _parts(value, path, MAX_NESTING):
+        problem = _too_deep(depth, MAX_NESTING) or _bad_number(part) or _bad_key(part) or _no_json(part)
+        if problem:
+            raise _refusal(place, problem)
+
+
+def _integer(text: str) -> int | str:
+    try:
+        return int(text)
+    except ValueError:
+        return text
+
+
+def _float(text: str) -> float | str:
+    number = float(text)
+    return number if math.isfinite(number) else text
+
+
+def _refuse_constant(word: str) -> None:
+    raise ValueError(f"holds {word}, which is no JSON")
+
+
+_FOREIGN = json.JSONDecoder(parse_int=_integer, parse_float=_float, parse_constant=_refuse_constant)
+
+
+def decode_json(text: str) -> Any:
+    """Decode somebody else's JSON; a number that Python has none for (1e400, or of too many digits) is given as its text.
+
+    Raises:
+        ValueError: it is no JSON, or holds NaN or Infinity.
+        RecursionError: it is nested too deep for the stack.
+    """
+    return _FOREIGN.decode(text)
+
+
+class OwnJSON(TypeDecorator[Any]):
+    """``jsonb``: JSON that we own and query."""
+
+    impl = JSONB(none_as_null=True)
+    cache_ok = True
+
+    def bind_processor(self, dialect: Dialect) -> Any:  # noqa: ARG002  SQLAlchemy names it
+        return lambda value: value if value is None else _own_json(value)
+
+
+_STRING_OR_LARGE_FLOAT = re.compile(r'"(?:[^"\\]|\\.)*"|-?[0-9.]+e\+[0-9]+')
+
+
+def _own_json(value: Any) -> str:
+    text = json.dumps(value)
+    return _STRING_OR_LARGE_FLOAT.sub(_with_decimals, text) if "e+" in text else text
+
+
+def _with_decimals(found: re.Match[str]) -> str:
+    """Write 1e+23 with a decimal point: ``jsonb`` makes an integer of it, and that one is not the float that was sent."""
+    word = found[0]
+    return word if word.startswith('"') else f"{Decimal(word):f}.0"
+
+
+Metadata = MutableDict.as_mutable(OwnJSON())
 """``jsonb`` object whose changes in place are tracked."""
 
 Money = Numeric(20, 10, asdecimal=False)
@@ -127,19 +210,26 @@ ExactMoney = Numeric(20, 10)
 """US dollars as the database has them, ``Decimal`` in Python: for sums."""
 
 
+_MAX_DOLLARS = 10**10
+"""US dollars that no column keeps as many of."""
+
+
 def exact_dollars(dollars: Decimal | float) -> Decimal:
     """Return US dollars as a column keeps them, so that sums here and sums there are the same.
 
     Raises:
         InvalidInput: no column keeps as many.
     """
-    try:
-        return Decimal(str(dollars)).quantize(Decimal("1e-10"), ROUND_HALF_UP)
-    except InvalidOperation:
-        raise InvalidInput(f"{dollars} US dollars cannot be stored; send less than 10 billion.", value=dollars) from None
+    amount = Decimal(str(dollars))
+    if not abs(amount) < _MAX_DOLLARS:
+        raise InvalidInput(f"cost: {dollars} US dollars cannot be stored; send less than 10 billion.", value=dollars)
+    return amount.quantize(Decimal("1e-10"), ROUND_HALF_UP)
 
 
 BigInt = BigInteger()
+INT32 = 2**31
+INT64 = 2**63
+"""The first number that an ``integer`` or ``bigint`` column does not hold."""
 Text = SQLText()
 
 
@@ -217,27 +307,48 @@ class Input(Model):
         return {name: getattr(self, name) for name in self.model_fields_set}
 
 
+_Place = str | tuple[Any, str | int]
+"""Where a part stands: the path of the whole, or the place around it with the key or index. It becomes a path where it is shown."""
+
+
 def refuse_unstorable(value: Any, path: str) -> None:
     """Raise ``InvalidInput`` with the path of the first part that ``text`` or ``jsonb`` cannot hold."""
-    for where, part, depth in _parts(value, path):
-        if depth > MAX_DEPTH:
-            raise InvalidInput(f"{where}: nested deeper than {MAX_DEPTH} levels; make it flatter.", path=where)
+    for place, part, depth in _parts(value, path, MAX_DEPTH):
+        problem = _too_deep(depth, MAX_DEPTH) or _bad_text(part) or _bad_number(part) or _bad_key(part)
         # The value itself is a column's and was checked by its type; what is inside it becomes JSON.
-        problem = _problem(part) or _bad_key(part) or (_no_json(part) if depth else None)
+        problem = problem or (_no_json(part) if depth else None)
         if problem:
-            raise InvalidInput(f"{where}: {problem}", path=where)
+            raise _refusal(place, problem)
 
 
-def _problem(part: Any) -> str | None:
-    if isinstance(part, str):
-        if "\x00" in part:
-            return "holds a NUL character (U+0000), which PostgreSQL cannot store; remove it."
-        try:
-            part.encode()
-        except UnicodeEncodeError:
-            return "holds a lone surrogate, which is no valid text; remove it."
+def _refusal(place: _Place, problem: str) -> InvalidInput:
+    steps = []
+    while not isinstance(place, str):
+        place, step = place
+        steps.append(f"[{step}]" if isinstance(step, int) else f".{ascii(step[:_KEY_SHOWN])[1:-1]}")
+    path = place + "".join(reversed(steps))
+    return InvalidInput(f"{path}: {problem}", path=path)
+
+
+def _too_deep(depth: int, limit: int) -> str | None:
+    return f"nested deeper than {limit} levels; make it flatter." if depth > limit else None
+
+
+def _bad_text(part: Any) -> str | None:
+    if not isinstance(part, str):
+        return None
+    if "\x00" in part:
+        return "holds a NUL character (U+0000), which PostgreSQL cannot store; remove it."
+    try:
+        part.encode()
+    except UnicodeEncodeError:
+        return "holds a lone surrogate, which is no valid text; remove it."
+    return None
+
+
+def _bad_number(part: Any) -> str | None:
     if isinstance(part, float) and not math.isfinite(part):
-        return f"is {part}, which JSON has no word for; send a finite number or null."
+        return f"is {part}, which is no JSON; send a finite number or null."
     if isinstance(part, int) and abs(part) >= _TOO_LARGE:
         return f"is an integer of more than {MAX_DIGITS} digits; send it as text."
     return None
@@ -253,21 +364,21 @@ def _bad_key(part: Any) -> str | None:
 def _no_json(part: Any) -> str | None:
     if part is None or isinstance(part, str | int | float | dict | list | tuple):
         return None
-    return f"is a {type(part).__name__}, which JSON has no form for; send it as text, number, list or object."
+    return f"is a {type(part).__name__}, which is no JSON; send it as text, number, list or object."
 
 
-def _parts(value: Any, path: str) -> Iterator[tuple[str, Any, int]]:
-    """Walk a JSON value without recursion: (path, part, depth), keys of objects included."""
-    todo: list[tuple[str, Any, int]] = [(path, value, 0)]
+def _parts(value: Any, path: str, deepest: int) -> Iterator[tuple[_Place, Any, int]]:
+    """Walk a JSON value without recursion: (place, part, depth), keys of objects included; what is below ``deepest`` is left out."""
+    todo: list[tuple[_Place, Any, int]] = [(path, value, 0)]
     while todo:
-        where, part, depth = todo.pop()
-        yield where, part, depth
-        if depth > MAX_DEPTH:
+        place, part, depth = todo.pop()
+        yield place, part, depth
+        if depth > deepest:
             continue
         if isinstance(part, Mapping):
             # What is no text as a key was refused with the object.
             for key, child in part.items():
-                yield f"{where}.{ascii(key)[1:-1]}", key, depth
-                todo.append((f"{where}.{ascii(key)[1:-1]}", child, depth + 1))
+                yield (place, key), key, depth
+                todo.append(((place, key), child, depth + 1))
         elif isinstance(part, Sequence) and not isinstance(part, str | bytes):
-            todo.extend((f"{where}[{index}]", child, depth + 1) for index, child in enumerate(part))
+            todo.extend(((place, index), child, depth + 1) for index, child in enumerate(part))

@@ -1,7 +1,12 @@
 """Readable text: what columns, people and searches get of somebody else's text."""
 
+from typing import Any
+
 READABLE_LIMIT = 16_384
 """Bytes that a readable column keeps; the whole text stands in the payload."""
+
+SHOWN_LIMIT = 200
+"""Characters of a value that a message shows."""
 
 
 def readable(text: str) -> str:
@@ -18,3 +23,13 @@ def cut(text: str | None, limit: int = READABLE_LIMIT) -> tuple[str | None, bool
         return None, False
     whole = readable(text[:limit]).encode()
     return whole[:limit].decode(errors="ignore"), len(text) > limit or len(whole) > limit
+
+
+def shown(value: Any) -> str:
+    """Return a value as a message names it: its beginning, and never an error of its own."""
+    try:
+        text = repr(value)
+    except (ValueError, RecursionError):
+        # An integer of too many digits, or lists in lists without end.
+        return f"a {type(value).__name__} that cannot be written"
+    return text if len(text) <= SHOWN_LIMIT else f"{text[:SHOWN_LIMIT]}… ({len(text)} characters)"

@@ -19,6 +19,7 @@ class Transcript(Model, table=True):
         ForeignKeyConstraint(["session_id", "agent_id"], ["agents.session_id", "agents.id"], name="fk_transcripts_agent"),
         CheckConstraint("source IN ('store', 'file')", name="source"),
         Index(None, "project_key", "sdk_session_id", "subpath"),
+        Index(None, "session_id", "sdk_session_id", "subpath"),
         Index("ix_transcripts_project_key_mtime", "project_key", text("mtime DESC"), postgresql_where=text("subpath = ''")),
         {"comment": "Streams of transcript entries.", "postgresql_with": {"fillfactor": "80"}},
     )
