@@ -186,7 +186,7 @@ async def test_a_ten_megabyte_line_is_kept_whole(tmp_path: Path) -> None:
     await import_recordings([path])
     assert await stored_lines(BACKGROUND) == path.read_text().splitlines()
     async with async_session() as db:
-        event = (await crud.list_agent_logs(db, BACKGROUND, event_type="ToolResultBlock"))[0]
+        event = (await crud.list_agent_logs(db, BACKGROUND, event_type="ToolResultBlock", whole=True))[0]
     assert event.payload["content"] == content
     assert event.truncated
     assert event.tool_output is not None
