@@ -3,7 +3,7 @@
 import base64
 import json
 from datetime import UTC, datetime
-from typing import Any
+from typing import Any, Literal
 from uuid import UUID, uuid4
 
 import pytest
@@ -14,6 +14,7 @@ from session_db import crud
 from session_db.crud.paging import Page, decode_cursor, encode_cursor, page_of
 from session_db.database import UnitOfWork
 from session_db.errors import InvalidInput
+from tests.factories import event, make_session
 
 
 def cursor_of(values: Any) -> str:
@@ -71,3 +72,33 @@ class TestPage:
 
     def test_an_empty_one_ends(self) -> None:
         assert (Page[int](), Page[int]().next_cursor) == ([], None)
+
+
+class TestReadPage:
+    @pytest.mark.parametrize("order", ["recorded", "happened"])
+    @pytest.mark.parametrize("walked", [1, 3, 4, 10, 11])
+    async def test_a_filter_without_an_index_ends_a_page_early_and_loses_nothing(
+        self, db: UnitOfWork, monkeypatch: pytest.MonkeyPatch, order: Literal["recorded", "happened"], walked: int
+    ) -> None:
+        monkeypatch.setattr("session_db.crud.paging.WALKED", walked)
+        session = await make_session(db)
+        wanted = [0, 1, 2, 6, 9]
+        await crud.append_agent_logs(db, [event(session, event_type="Stop" if n in wanted else "PreToolUse") for n in range(10)])
+        page = await crud.list_agent_logs(db, session.id, event_type="Stop", order=order, limit=2)
+        pages = [page]
+        while page.next_cursor is not None:
+            page = await crud.list_agent_logs(db, session.id, event_type="Stop", order=order, limit=2, cursor=page.next_cursor)
+            pages.append(page)
+        assert [log.event_index for page in pages for log in page] == wanted
+        assert len(pages) <= 10 // walked + 3
+
+    async def test_sessions_with_two_filters_come_in_their_order(self, db: UnitOfWork, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setattr("session_db.crud.paging.WALKED", 2)
+        made = [(await make_session(db, agent_name="strudel", status="idle" if n % 3 else "active")).id for n in range(7)]
+        page = await crud.list_sessions(db, "active", agent_name="strudel", limit=2)
+        found = [session.id for session in page]
+        while page.next_cursor is not None:
+            page = await crud.list_sessions(db, "active", agent_name="strudel", limit=2, cursor=page.next_cursor)
+            found += [session.id for session in page]
+        assert sorted(found) == [made[0], made[3], made[6]]
+        assert found == [session.id for session in await crud.list_sessions(db, agent_name="strudel") if session.status == "active"]

@@ -156,22 +156,3 @@ class TestTables:
         rows = await ours(catalog, INDEXES)
         moving = ("message_count", "event_count", "total_", "cost", "tokens", "updated_at", "next_seq", "file_offset")
         assert [row["name"] for row in rows if any(word in row["indexdef"].partition(" USING ")[2] for word in moving)] == []
-
-
-class TestPlans:
-    @pytest.mark.parametrize(
-        ("query", "index"),
-        [
-            (
-                "SELECT FROM sessions WHERE deleted_at IS NULL AND session_type = 'chat' ORDER BY last_activity DESC, id DESC LIMIT 51",
-                "ix_sessions_session_type_last_activity_id",
-            ),
-            ("SELECT id FROM sessions WHERE deleted_at IS NOT NULL ORDER BY id LIMIT 1", "ix_sessions_deleted"),
-        ],
-    )
-    async def test_sessions_are_not_walked(self, catalog: Any, query: str, index: str) -> None:
-        async with catalog.transaction():
-            # A table without rows is cheapest to walk.
-            await catalog.execute("SET LOCAL enable_seqscan = off; SET LOCAL enable_sort = off; SET LOCAL enable_bitmapscan = off")
-            plan = "\n".join(row[0] for row in await catalog.fetch(f"EXPLAIN {query}"))
-        assert f"using {index} " in plan

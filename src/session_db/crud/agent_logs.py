@@ -14,7 +14,7 @@ from sqlalchemy.orm.attributes import set_committed_value
 from sqlmodel import col
 
 from session_db.crud.locking import lock_sessions
-from session_db.crud.paging import Page, checked_limit, decode_cursor, page_of
+from session_db.crud.paging import Page, checked_limit, decode_cursor, read_page
 from session_db.crud.rows import all_of, move, one_of, one_or_none, run
 from session_db.database.violations import translated
 from session_db.errors import InvalidInput
@@ -24,6 +24,11 @@ from session_db.models.table import UtcDateTime, as_utc, encode_json, now
 from session_db.models.text import READABLE_LIMIT, cut, shown
 
 _FOREIGN_JSON = ("payload", "tool_input")
+_ORDERS: dict[str, dict[Any, type]] = {
+    "recorded": {col(AgentLog.event_index): int},
+    "happened": {col(AgentLog.timestamp): datetime, col(AgentLog.event_index): int},
+}
+"""Columns that order a list, with their types in a cursor."""
 
 
 class AppendedEvent(NamedTuple):
@@ -167,7 +172,7 @@ async def count_minutes(db: AsyncSession, session_id: UUID, happened: Any) -> No
 async def get_agent_log(db: AsyncSession, session_id: UUID, event: UUID | int) -> AgentLog | None:
     """Return the whole event with this id or this event_index, or None where the session has none."""
     query = _events(session_id).where(col(AgentLog.event_index if isinstance(event, int) else AgentLog.id) == event)
-    log: AgentLog | None = await one_or_none(db, query)
+    log: AgentLog | None = await one_or_none(db, query.options(*_sizes()))
     return log
 
 
@@ -194,9 +199,9 @@ async def list_agent_logs(  # noqa: PLR0913  filters, each by its name
     Args:
         db: the database session.
         session_id: the session; an unknown one has no events.
-        agent_id: only this agent's.
-        event_category: only hook, response or phase; as the next two it has no index and walks the session's events in their order until
-            the page is full.
+        agent_id: only this agent's; in the order ``happened`` it has no index.
+        event_category: only hook, response or phase. As the next two it has none: a page looks at 10,000 events at most, and may be short
+            or empty and have a next one.
         event_type: only this type.
         tool_name: only this tool's.
         tool_use_id: only those of one call.
@@ -208,29 +213,26 @@ async def list_agent_logs(  # noqa: PLR0913  filters, each by its name
     """
     checked_limit(limit)
     query = _events(session_id)
-    wanted = {
-        "agent_id": agent_id,
-        "event_category": event_category,
-        "event_type": event_type,
-        "tool_name": tool_name,
-        "tool_use_id": tool_use_id,
-    }
-    for name, value in wanted.items():
-        if value is not None:
-            query = query.where(getattr(AgentLog, name) == value)
+    filters = [
+        getattr(AgentLog, name) == value
+        for name, value in {"event_category": event_category, "event_type": event_type, "tool_name": tool_name}.items()
+        if value is not None
+    ]
+    if agent_id is not None and order == "recorded":
+        query = query.where(col(AgentLog.agent_id) == agent_id)
+    elif agent_id is not None:
+        filters.append(col(AgentLog.agent_id) == agent_id)
+    if tool_use_id is not None:
+        # So few that what else they must be makes no walk.
+        query, filters = query.where(col(AgentLog.tool_use_id) == tool_use_id, *filters), []
     if after_index is not None:
         query = query.where(col(AgentLog.event_index) > after_index)
-    if order == "recorded":
-        if cursor is not None:
-            query = query.where(col(AgentLog.event_index) > decode_cursor(cursor, int)[0])
-        rows = await _read(db, query.order_by(col(AgentLog.event_index)).limit(limit + 1), whole=whole)
-        return page_of(rows, limit, "event_index")
-    if order != "happened":
+    key = _ORDERS.get(order)
+    if key is None:
         raise InvalidInput(f"order {shown(order)} is unknown; use recorded or happened.", order=order)
     if cursor is not None:
-        query = query.where(tuple_(col(AgentLog.timestamp), col(AgentLog.event_index)) > tuple_(*decode_cursor(cursor, datetime, int)))
-    rows = await _read(db, query.order_by(col(AgentLog.timestamp), col(AgentLog.event_index)).limit(limit + 1), whole=whole)
-    return page_of(rows, limit, "timestamp", "event_index")
+        query = query.where(tuple_(*key) > tuple_(*decode_cursor(cursor, *key.values())))
+    return await read_page(db, query, *key, limit=limit, filters=filters, read=_read_whole if whole else _read)
 
 
 async def get_last_agent_logs(db: AsyncSession, session_id: UUID, *, agent_id: UUID | None = None, limit: int = 50) -> list[AgentLog]:
@@ -244,22 +246,27 @@ async def get_last_agent_logs(db: AsyncSession, session_id: UUID, *, agent_id: U
 
 
 def _events(session_id: UUID) -> Any:
-    """Select the events of a session that is not deleted, each with its sizes."""
+    """Select the events of a session that is not deleted."""
     live = select(col(Session.id)).where(col(Session.id) == session_id, col(Session.deleted_at).is_(None)).exists()
-    sizes = [with_expression(getattr(AgentLog, f"{name}_bytes"), _size(name)) for name in _FOREIGN_JSON]
-    return select(AgentLog).where(col(AgentLog.session_id) == session_id, live).options(*sizes)
+    return select(AgentLog).where(col(AgentLog.session_id) == session_id, live)
+
+
+def _sizes() -> list[Any]:
+    return [with_expression(getattr(AgentLog, f"{name}_bytes"), _size(name)) for name in _FOREIGN_JSON]
 
 
 def _size(name: str) -> Any:
     return func.octet_length(cast(getattr(AgentLog, name), Text))
 
 
-async def _read(db: AsyncSession, query: Any, *, whole: bool = False) -> list[AgentLog]:
+async def _read_whole(db: AsyncSession, query: Any) -> list[AgentLog]:
+    return await all_of(db, query.options(*_sizes()))
+
+
+async def _read(db: AsyncSession, query: Any) -> list[AgentLog]:
     """Return the events of a query, without what is too large for a list."""
-    if whole:
-        return await all_of(db, query)
     small = [case((_size(name) <= READABLE_LIMIT, getattr(AgentLog, name))) for name in _FOREIGN_JSON]
-    query = query.add_columns(*small).options(*(defer(getattr(AgentLog, name)) for name in _FOREIGN_JSON))
+    query = query.add_columns(*small).options(*_sizes(), *(defer(getattr(AgentLog, name)) for name in _FOREIGN_JSON))
     logs = []
     for log, *values in await run(db, query.execution_options(populate_existing=True)):
         for name, value in zip(_FOREIGN_JSON, values, strict=True):

@@ -9,7 +9,7 @@ from sqlalchemy.ext.asyncio import AsyncSession
 from sqlmodel import col
 
 from session_db.crud import sdk_sessions
-from session_db.crud.paging import Page, checked_limit, decode_cursor, page_of
+from session_db.crud.paging import Page, checked_limit, decode_cursor, read_page
 from session_db.crud.rows import add, all_of, move, one_or_none
 from session_db.database.violations import translated
 from session_db.errors import Conflict, InvalidInput, NotFound
@@ -73,18 +73,19 @@ async def list_agents(  # noqa: PLR0913  filters, each by its name
     limit: int = 50,
     cursor: str | None = None,
 ) -> Page[Agent]:
-    """Return the agents of a session, or those that one agent started, the first made first."""
+    """Return the agents of a session, or those that one agent started, the first made first.
+
+    With a filter it looks at the session's agents until the page is full.
+    """
     checked_limit(limit)
     live = select(col(Session.id)).where(col(Session.id) == session_id, col(Session.deleted_at).is_(None)).exists()
     query = select(Agent).where(col(Agent.session_id) == session_id, live)
-    if status is not None:
-        query = query.where(col(Agent.status) == status)
-    if parent_agent_id is not None:
-        query = query.where(col(Agent.parent_agent_id) == parent_agent_id)
+    wanted = {"status": status, "parent_agent_id": parent_agent_id}
+    query = query.where(*(getattr(Agent, name) == value for name, value in wanted.items() if value is not None))
+    key = (col(Agent.created_at), col(Agent.id))
     if cursor is not None:
-        query = query.where(tuple_(col(Agent.created_at), col(Agent.id)) > tuple_(*decode_cursor(cursor, datetime, UUID)))
-    rows = await all_of(db, query.order_by(col(Agent.created_at), col(Agent.id)).limit(limit + 1))
-    return page_of(rows, limit, "created_at", "id")
+        query = query.where(tuple_(*key) > tuple_(*decode_cursor(cursor, datetime, UUID)))
+    return await read_page(db, query, *key, limit=limit)
 
 
 async def update_agent(db: AsyncSession, agent_id: UUID, agent_update: AgentUpdate, session_id: UUID | None = None) -> Agent | None:

@@ -2,11 +2,15 @@
 
 import base64
 import json
-from collections.abc import Iterable
+from collections.abc import Awaitable, Callable, Iterable, Sequence
 from datetime import datetime
 from typing import Any, Generic, TypeVar
 from uuid import UUID
 
+from sqlalchemy import func, select, tuple_
+from sqlalchemy.ext.asyncio import AsyncSession
+
+from session_db.crud.rows import all_of, run
 from session_db.errors import InvalidInput
 from session_db.models.table import as_utc, refuse_unstorable
 from session_db.models.text import shown
@@ -15,9 +19,15 @@ Row = TypeVar("Row")
 
 MAX_LIMIT = 1000
 
+WALKED = 10_000
+"""Rows that a page reads at most for those that match a filter without an index; then it ends, and its cursor goes on from there."""
+
 
 class Page(list[Row], Generic[Row]):
-    """A list of rows; ``next_cursor`` asks for the rows after them and is None at the end."""
+    """A list of rows; ``next_cursor`` asks for the rows after them and is None at the end.
+
+    With a filter that has no index a page may hold fewer rows than its limit, or none, and still have a next one.
+    """
 
     def __init__(self, rows: Iterable[Row] = (), next_cursor: str | None = None) -> None:
         super().__init__(rows)
@@ -37,6 +47,51 @@ def page_of(rows: list[Row], limit: int, *key: str) -> Page[Row]:
         return Page(rows)
     last = rows[limit - 1]
     return Page(rows[:limit], encode_cursor(*(getattr(last, name) for name in key)))
+
+
+async def read_page(  # noqa: PLR0913  each says what the page is
+    db: AsyncSession,
+    query: Any,
+    *key: Any,
+    limit: int,
+    filters: Sequence[Any] = (),
+    descending: bool = False,
+    read: Callable[[AsyncSession, Any], Awaitable[list[Row]]] = all_of,
+) -> Page[Row]:
+    """Read a page of a query's rows in the order of its key, which an index gives.
+
+    Args:
+        db: the database session.
+        query: the rows, from where the page begins.
+        key: columns that order them, and no two rows have the same.
+        limit: rows a page.
+        filters: conditions that no index of the key has. At most ``WALKED`` rows are looked at for those that match, so the page may be
+            short and have a next one.
+        descending: the other way round.
+        read: how the rows are read.
+    """
+    end = await _end_of_walk(db, query, key, descending=descending) if filters else None
+    if end is not None:
+        reached = tuple_(*key) >= tuple_(*end) if descending else tuple_(*key) <= tuple_(*end)
+        query = query.where(reached)
+    query = query.where(*filters).order_by(*_ordered(key, descending=descending)).limit(limit + 1)
+    page = page_of(await read(db, query), limit, *(column.key for column in key))
+    if page.next_cursor is None and end is not None:
+        page.next_cursor = encode_cursor(*end)
+    return page
+
+
+async def _end_of_walk(db: AsyncSession, query: Any, key: Sequence[Any], *, descending: bool) -> list[Any] | None:
+    """Return the key of the last row that a page may look at, or None where the rows end before."""
+    order = _ordered(key, descending=descending)
+    walk = query.with_only_columns(*key, func.row_number().over(order_by=order).label("place")).order_by(*order).limit(WALKED).subquery()
+    *columns, place = walk.c
+    row = (await run(db, select(*columns).where(place == WALKED))).first()
+    return None if row is None else list(row)
+
+
+def _ordered(key: Iterable[Any], *, descending: bool) -> list[Any]:
+    return [column.desc() if descending else column.asc() for column in key]
 
 
 def encode_cursor(*values: Any) -> str:

@@ -12,7 +12,7 @@ from sqlmodel import col
 from session_db.crud import agent_logs
 from session_db.crud.erasing import mark_deleted
 from session_db.crud.locking import lock_session_if_any
-from session_db.crud.paging import Page, checked_limit, decode_cursor, page_of
+from session_db.crud.paging import Page, checked_limit, decode_cursor, read_page
 from session_db.crud.rows import add, all_of, one_or_none, run
 from session_db.database.violations import translated
 from session_db.errors import AlreadyExists, Conflict, InvalidInput
@@ -91,6 +91,8 @@ async def list_sessions(  # noqa: PLR0913  filters, each by its name
 ) -> Page[Session]:
     """Return sessions, the last active first.
 
+    With several filters a page looks at 10,000 sessions at most, and may be short or empty and have a next one.
+
     Args:
         db: the database session.
         status: only those with this status.
@@ -103,16 +105,20 @@ async def list_sessions(  # noqa: PLR0913  filters, each by its name
     """
     checked_limit(limit)
     query = select(Session).where(col(Session.deleted_at).is_(None))
-    wanted = {"status": status, "session_type": session_type, "agent_name": agent_name, "current_project": current_project}
-    for name, value in wanted.items():
-        if value is not None:
-            query = query.where(getattr(Session, name) == value)
-    if working_dir is not None:
-        query = query.where(col(Session.working_dir) == normalised_directory(working_dir))
+    wanted = {
+        "working_dir": None if working_dir is None else normalised_directory(working_dir),
+        "current_project": current_project,
+        "agent_name": agent_name,
+        "session_type": session_type,
+        "status": status,
+    }
+    # Each has an index; where there are several, that of the first is walked.
+    conditions = [getattr(Session, name) == value for name, value in wanted.items() if value is not None]
+    query, filters = query.where(*conditions[:1]), conditions[1:]
+    key = (col(Session.last_activity), col(Session.id))
     if cursor is not None:
-        query = query.where(tuple_(col(Session.last_activity), col(Session.id)) < tuple_(*decode_cursor(cursor, datetime, UUID)))
-    rows = await all_of(db, query.order_by(col(Session.last_activity).desc(), col(Session.id).desc()).limit(limit + 1))
-    return page_of(rows, limit, "last_activity", "id")
+        query = query.where(tuple_(*key) < tuple_(*decode_cursor(cursor, datetime, UUID)))
+    return await read_page(db, query, *key, limit=limit, filters=filters, descending=True)
 
 
 async def update_session(db: AsyncSession, session_id: UUID, session_update: SessionUpdate) -> Session | None:

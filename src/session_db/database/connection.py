@@ -27,8 +27,10 @@ RECOVERY_SECONDS = 10
 _GONE = (
     ConnectionError,
     FileNotFoundError,
+    asyncpg.AdminShutdownError,
     asyncpg.CannotConnectNowError,
     asyncpg.ConnectionDoesNotExistError,
+    asyncpg.CrashShutdownError,
     asyncpg.InternalClientError,
 )
 

@@ -1,6 +1,7 @@
 """A home that is cleaned up, and clients in processes of their own."""
 
 import os
+import select
 import shutil
 import signal
 import subprocess
@@ -16,6 +17,7 @@ import pytest
 
 import session_db
 from session_db.database.embedded import EmbeddedServer
+from session_db.database.embedded.launch import SUPERVISOR
 
 SOURCE = Path(session_db.__file__).parent.parent
 # Every commit still reaches the operating system: what a killed server had committed is there.
@@ -102,19 +104,28 @@ class Home:
 
     def processes(self) -> dict[int, str]:
         """Return the command lines of the supervisor and all server processes."""
-        # A session's title has only the number of its home in it. What is found here may be killed: without a home, no title is its.
-        marks = [f"{self.path}/postgres/"]
-        if self.path.exists():
-            state = self.path.stat()
-            marks.append(f"session-db-{state.st_dev:x}-{state.st_ino:x}")
         found = {}
         for process in Path("/proc").glob("[0-9]*"):
             with suppress(OSError):
-                command = (process / "cmdline").read_bytes().replace(b"\0", b" ").decode(errors="replace")
-                is_supervisor = "supervisor.py" in command and str(self.path) in command
-                if is_supervisor or any(mark in command for mark in marks):
-                    found[int(process.name)] = command
+                command = (process / "cmdline").read_bytes().decode(errors="replace")
+                if self._is_ours(command):
+                    found[int(process.name)] = command.replace("\0", " ")
         return found
+
+    def _is_ours(self, command: str) -> bool:
+        # Whole words and nothing less: what is found here may be killed.
+        program, *arguments = command.split("\0")
+        if arguments[2:4] == [str(SUPERVISOR), str(self.path)] or program.startswith(f"{self.path}/postgres/"):
+            return True
+        # A session's title has only the number of its home in it: without a home, none is ours.
+        with suppress(FileNotFoundError):
+            state = self.path.stat()
+            return program.startswith(f"postgres: session-db-{state.st_dev:x}-{state.st_ino:x}: ")
+        return False
+
+    def sessions(self) -> list[int]:
+        """Return the processes of the server that serve a client."""
+        return [pid for pid, command in self.processes().items() if " [local] " in command]
 
     @property
     def supervisor(self) -> int:
@@ -125,6 +136,40 @@ class Home:
     def postmaster(self) -> int:
         # A session has the same command line until it has given itself a title.
         return int((self.path / "data" / "postmaster.pid").read_text().split()[0])
+
+    def signal(self, pid: int, number: signal.Signals) -> bool:
+        """Signal a process of this home; False where it has ended, whoever may have its number now."""
+        with self._held(pid) as process:
+            if process is not None:
+                with suppress(ProcessLookupError):
+                    signal.pidfd_send_signal(process, number)
+            return process is not None
+
+    def kill(self, pid: int) -> bool:
+        """Kill a process of this home and wait until it is dead; False where it has ended before.
+
+        It has no command line from early on, but its socket and its locks live as long as it does.
+        """
+        with self._held(pid) as process:
+            if process is not None:
+                with suppress(ProcessLookupError):
+                    signal.pidfd_send_signal(process, signal.SIGKILL)
+                assert select.select([process], [], [], 30)[0], f"process {pid} survives SIGKILL"
+            return process is not None
+
+    @contextmanager
+    def _held(self, pid: int) -> Iterator[int | None]:
+        """Yield a descriptor of a process of this home, which stays that process's; None where it has ended."""
+        try:
+            process = os.pidfd_open(pid)
+        except ProcessLookupError:
+            yield None
+            return
+        try:
+            # Looked for with the descriptor in hand: if the number goes to somebody else, the descriptor does not.
+            yield process if pid in self.processes() else None
+        finally:
+            os.close(process)
 
     def starts(self) -> int:
         return (self.path / "server.log").read_text().count("LOG:  starting PostgreSQL")
@@ -144,17 +189,12 @@ class Home:
             client.kill()
         for pid, command in self.processes().items():
             if "supervisor.py" in command:
-                _signal(pid, signal.SIGTERM)
+                self.signal(pid, signal.SIGTERM)
         deadline = time.monotonic() + 5
         while remaining := self.processes():
             for pid in remaining if time.monotonic() > deadline else ():
-                _signal(pid, signal.SIGKILL)
+                self.signal(pid, signal.SIGKILL)
             time.sleep(0.02)
-
-
-def _signal(pid: int, number: signal.Signals) -> None:
-    with suppress(ProcessLookupError):
-        os.kill(pid, number)
 
 
 @pytest.fixture(scope="session")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import threading
 import time
 from typing import TYPE_CHECKING
@@ -103,6 +104,21 @@ os.waitpid(child, 0)
         assert client.line() == "released"
         home.wait_until_gone()
 
+    def test_a_daemon_that_closed_all_descriptors_has_one_of_its_own(self, home: Home) -> None:
+        client = home.client(
+            """
+server.acquire()
+if os.fork() == 0:
+    os.closerange(3, 100)
+    others = [os.open("/dev/null", os.O_RDONLY) for _ in range(20)]
+    server.acquire()
+    print(query("select 'daemon'"), {os.readlink(f"/proc/self/fd/{other}") for other in others}, flush=True)
+    os._exit(0)
+os.wait()
+"""
+        )
+        assert client.line() == "daemon {'/dev/null'}"
+
     async def test_works_at_a_long_path_with_awkward_characters(self, empty_home: Home, monkeypatch: pytest.MonkeyPatch) -> None:
         # A shell would take the double quote and the dollar for its own.
         default = empty_home.path.parent / "default"
@@ -112,8 +128,12 @@ os.waitpid(child, 0)
         empty_home.path.parent.parent.mkdir(mode=0o711)
         server = empty_home.server()
         server.acquire()
-        assert len(str(server.status().socket)) > 170
+        status = server.status()
+        assert status.running
+        assert len(str(status.socket)) > 170
         assert await fetch(server, "select 1") == 1
+        assert server.run_program("psql", ["-Atc", "select 2"], capture_output=True, text=True, check=True).stdout == "2\n"
+        assert b"PostgreSQL database dump" in server.run_program("pg_dump", capture_output=True, check=True).stdout
         server.release()
 
 
@@ -135,6 +155,17 @@ class TestRelease:
         assert server.connect_arguments["host"] == host
         assert await fetch(server, "select number from kept") == 7
         server.release()
+
+    async def test_who_stays_connected_without_a_share_keeps_the_server(self, home: Home) -> None:
+        server = home.server(idle_seconds=0)
+        server.acquire()
+        connection = await asyncpg.connect(**server.connect_arguments)
+        server.release()
+        await asyncio.sleep(0.7)
+        assert await connection.fetchval("select 1") == 1
+        assert home.starts() == 1
+        await connection.close()
+        home.wait_until_gone()
 
     def test_somebody_who_comes_and_goes_makes_the_server_wait_longer(self, home: Home) -> None:
         server = home.server(idle_seconds=0.5)

@@ -28,6 +28,8 @@ LIGHT_SETTINGS = {
     "max_wal_size": "256MB",
     "min_wal_size": "32MB",
     "jit": "off",
+    # The query of a client that was killed ends, and does not keep the server from stopping.
+    "client_connection_check_interval": "1s",
     # A container's /dev/shm has 64 MB, and a logout may empty it.
     "dynamic_shared_memory_type": "mmap",
     "timezone": "UTC",

@@ -21,18 +21,21 @@ LOG_BYTES = 1_000_000
 START_SECONDS = 120.0
 
 
-def launch(home: Path, start_lock: int, *, idle_seconds: float, settings: Mapping[str, str]) -> None:
+def launch(home: Path, start_lock: int, *, idle_seconds: float, settings: Mapping[str, str]) -> str:
     """Start the server and wait until it is ready. The caller holds the start lock, which the supervisor inherits.
 
-    Returns silently where the supervisor was killed before it could tell: look whether the server is ready.
+    Returns what went wrong where another attempt may succeed: the server ended while it started. It is empty also where the supervisor
+    was killed before it could tell: look whether the server is ready.
     """
     _put_long_log_aside(home / "server.log")
     with _plan(home, start_lock, idle_seconds=idle_seconds, settings=settings) as plan:
         answer = _run_supervisor(plan)
-    if answer.startswith("error\n"):
-        raise EmbeddedServerError(answer.removeprefix("error\n"), home=str(home))
-    if answer not in {"", "ok"}:
-        raise EmbeddedServerError(f"{sys.executable} could not run {SUPERVISOR}:\n{answer[-2000:]}", home=str(home))
+    word, _, reason = answer.partition("\n")
+    if word in {"", "ok", "ended"}:
+        return reason
+    if word != "error":
+        reason = f"{sys.executable} could not run {SUPERVISOR}:\n{answer[-2000:]}"
+    raise EmbeddedServerError(reason, home=str(home))
 
 
 @contextlib.contextmanager

@@ -29,7 +29,7 @@ from session_db.database.embedded.supervisor import (
 from session_db.errors import EmbeddedServerError
 
 # A starter whose server was killed while it started tries again.
-START_ATTEMPTS = 3
+START_ATTEMPTS = 5
 WAIT_SECONDS = START_SECONDS + 60
 
 
@@ -47,12 +47,15 @@ class EmbeddedServer:
         self._share: int | None = None
         # Kept, under the same number, as long as this object lives: pools remember the host name made of it.
         self._data: int | None = None
+        self._data_state: os.stat_result | None = None
+        self._data_closer: weakref.finalize[..., EmbeddedServer] | None = None
         _instances.add(self)
 
     def acquire(self) -> None:
         """Take this process's share and start the server where it is not running; call it before every new connection.
 
-        Costs about 0.05 ms when the server runs; blocks up to a second while it starts, longer after a crash.
+        Costs about 0.05 ms when the server runs; blocks up to a second while it starts, longer after a crash. A server that is killed in
+        the meantime, or recovers from the kill of a session, refuses the connection: acquire and connect once more.
         """
         with self._lock:
             had_share = self._share is not None
@@ -72,7 +75,7 @@ class EmbeddedServer:
                 raise
 
     def release(self) -> None:
-        """Give the share back; the server stops some seconds after the last share of all processes. Close connections before."""
+        """Give the share back; the server stops some seconds after the last one of all processes, and not while somebody is connected."""
         with self._lock:
             self._give_share_back()
 
@@ -159,9 +162,10 @@ class EmbeddedServer:
         self._share = share
 
     def _give_share_back(self) -> None:
-        if self._share is not None:
-            unlock_and_close(self._share)
-            self._share = None
+        # Forgotten first: a child that another thread forks just now would close a number that is no longer ours.
+        share, self._share = self._share, None
+        if share is not None:
+            unlock_and_close(share)
 
     def _ensure_ready(self) -> None:
         if self._is_ready():
@@ -175,19 +179,19 @@ class EmbeddedServer:
 
     def _start(self, start_lock: int) -> bool:
         """Start the server unless another process is about to, and tell whether it is ready."""
-        if not try_lock(start_lock):
-            return False
+        reason = ""
         for _ in range(START_ATTEMPTS):
+            # Each time: a supervisor gives the lock back, ours as well, once its server is ready, which may be dead by now.
+            if not try_lock(start_lock):
+                return False
             # Another one may have started it before we got the lock.
             if self._is_ready():
                 return True
-            launch(self.home, start_lock, idle_seconds=self._idle_seconds, settings=self._settings)
+            reason = launch(self.home, start_lock, idle_seconds=self._idle_seconds, settings=self._settings)
         if self._is_ready():
             return True
-        raise EmbeddedServerError(
-            f"the embedded PostgreSQL of {self.home} was killed while it started, {START_ATTEMPTS} times; see {self.home / 'server.log'}.",
-            home=str(self.home),
-        )
+        killed = f"the embedded PostgreSQL of {self.home} was killed while it started, {START_ATTEMPTS} times; see server.log there."
+        raise EmbeddedServerError(reason or killed, home=str(self.home))
 
     def _is_ready(self) -> bool:
         return self._open_data_directory() and self._data is not None and is_ready(self._data, self._socket_directory)
@@ -195,8 +199,7 @@ class EmbeddedServer:
     def _open_data_directory(self) -> bool:
         """Have the data directory of now open, under the number that it had first; False while there is none."""
         try:
-            current = self.data_directory.stat()
-            if self._data is not None and os.path.samestat(current, os.fstat(self._data)):
+            if _is_open(self._data, self.data_directory.stat()):
                 return True
             with opened_directory(self.data_directory) as fresh:
                 self._keep_data_directory(fresh)
@@ -205,11 +208,15 @@ class EmbeddedServer:
         return True
 
     def _keep_data_directory(self, descriptor: int) -> None:
-        if self._data is None:
-            self._data = os.dup(descriptor)
-            weakref.finalize(self, os.close, self._data).atexit = False
-        else:
+        if self._data is not None and _is_open(self._data, self._data_state):
             os.dup2(descriptor, self._data, inheritable=False)
+        else:
+            if self._data_closer is not None:
+                self._data_closer.detach()
+            self._data = os.dup(descriptor)
+            self._data_closer = weakref.finalize(self, os.close, self._data)
+            self._data_closer.atexit = False
+        self._data_state = os.fstat(self._data)
 
     def _forget_parent(self) -> None:
         """Start afresh in a forked child: the share is the parent's, and another of its threads may have held the lock."""
@@ -229,6 +236,16 @@ def _after_fork_in_child() -> None:
 
 
 os.register_at_fork(after_in_child=_after_fork_in_child)
+
+
+def _is_open(descriptor: int | None, state: os.stat_result | None) -> bool:
+    """Tell whether a descriptor still means that file: who becomes a daemon closes all, and opens others under the same numbers."""
+    if descriptor is None or state is None:
+        return False
+    try:
+        return os.path.samestat(os.fstat(descriptor), state)
+    except OSError:
+        return False
 
 
 def _wait_until(condition: Callable[[], bool], what: str) -> None:

@@ -2,7 +2,7 @@
 
 A script of its own, run as ``python -I -S supervisor.py`` with a :class:`Plan` as JSON on standard input; it imports the standard
 library only, because it outlives the process that started it and the environment that process was installed in.
-It answers ``ok`` or ``error`` and a message on standard output.
+It answers ``ok``, or ``ended`` or ``error`` with a message, on standard output.
 
 Three locks (``flock``, which the kernel gives back when a process dies) hold everything together:
 
@@ -64,6 +64,10 @@ class Plan(TypedDict):
 
 class StartError(Exception):
     """The server cannot be started; the message is for the user."""
+
+
+class EndedError(StartError):
+    """The server ended while it started; where somebody killed it, the next attempt may succeed."""
 
 
 def data_directory_path(descriptor: int, path: str) -> str:
@@ -162,9 +166,9 @@ class Supervisor:
         with opened_directory(self.home / "data") as data:
             # Nobody of this directory lives, we hold its lock; the process id in these may be anybody's by now, and would be believed.
             socket_lock = f"{socket_host(data, self.plan['socket_directory'])}/{SOCKET_NAME}.lock"
-            for name, directory in (("postmaster.pid", data), (socket_lock, None)):
+            for name in ("postmaster.pid", socket_lock):
                 with contextlib.suppress(FileNotFoundError):
-                    os.unlink(name, dir_fd=directory)
+                    os.unlink(name, dir_fd=data)
             name = data_directory_path(data, str(self.home / "data"))
             postmaster = self.run_as(
                 [str(self.programs / "postgres"), "-D", name, *self.plan["settings"]],
@@ -209,16 +213,14 @@ class Supervisor:
         return True
 
     def another_is_ready(self) -> bool:
-        try:
-            with opened_directory(self.home / "data") as data:
-                return is_ready(data, self.plan["socket_directory"])
-        except FileNotFoundError:
-            return False
+        with contextlib.suppress(FileNotFoundError), opened_directory(self.home / "data") as data:
+            return is_ready(data, self.plan["socket_directory"])
+        return False
 
     def wait_until_ready(self, postmaster: subprocess.Popen[bytes], data: int) -> None:
         while (state := postmaster_state(data)) is None or state != (postmaster.pid, "ready"):
             if postmaster.poll() is not None:
-                raise StartError(f"PostgreSQL of {self.home} ended while starting (status {postmaster.returncode}):\n{self.log_tail()}")
+                raise EndedError(f"PostgreSQL of {self.home} ended while starting (status {postmaster.returncode}):\n{self.log_tail()}")
             if time.monotonic() > self.deadline:
                 postmaster.send_signal(signal.SIGQUIT)
                 raise StartError(f"PostgreSQL of {self.home} was not ready after {self.plan['start_seconds']:g} s:\n{self.log_tail()}")
@@ -240,8 +242,9 @@ class Supervisor:
             if self.plan["initdb_uid"] is not None:
                 os.chown(fresh, self.plan["initdb_uid"], self.plan["server_uid"] or 0)
             self.fill_cluster(fresh)
-            if self.plan["server_uid"] is not None:
-                chown_tree(fresh, self.plan["server_uid"])
+            if (uid := self.plan["server_uid"]) is not None:
+                for path in (fresh, *fresh.rglob("*")):
+                    os.chown(path, uid, uid, follow_symlinks=False)
             fresh.rename(self.home / "data")
             sync(self.home)
         finally:
@@ -277,37 +280,30 @@ class Supervisor:
         signal.pthread_sigmask(signal.SIG_BLOCK, ending)
         clients_lock = open_lock(self.home / "clients.lock")
         threading.Thread(target=lambda: os._exit(0 if postmaster.wait() == 0 else 1), daemon=True).start()
-        threading.Thread(target=stop_when_unused, args=(postmaster, clients_lock, self.plan["idle_seconds"]), daemon=True).start()
+        threading.Thread(target=stop_when_unused, args=(postmaster, clients_lock, self.plan), daemon=True).start()
         while True:
             signal.sigwait(ending)
             postmaster.send_signal(signal.SIGINT)
 
 
-def stop_when_unused(postmaster: subprocess.Popen[bytes], clients_lock: int, idle_seconds: float) -> None:
+def stop_when_unused(postmaster: subprocess.Popen[bytes], clients_lock: int, plan: Plan) -> None:
     """Wait until no client has been there for the idle time, and stop the server with the lock held."""
-    fcntl.flock(clients_lock, fcntl.LOCK_EX)
-    while not stays_unused(clients_lock, idle_seconds):
+    touched, unused_since = -1, 0.0
+    while True:
         fcntl.flock(clients_lock, fcntl.LOCK_EX)
+        # A client touches the file when it comes, so that one who came and went between two looks counts as well. The time is
+        # compared with itself only: the machine's clock may jump.
+        if touched != (touched := os.fstat(clients_lock).st_mtime_ns):
+            unused_since = time.monotonic()
+        remaining = unused_since + plan["idle_seconds"] - time.monotonic()
+        # Who is connected without a share, as psql may be, would lose the work all the same.
+        if remaining <= 0 and not any(b" [local] " in title for title in titles(plan["cluster_name"]).values()):
+            break
+        fcntl.flock(clients_lock, fcntl.LOCK_UN)
+        time.sleep(min(remaining, IDLE_POLL_SECONDS) if remaining > 0 else IDLE_POLL_SECONDS)
     for number, seconds in ((signal.SIGINT, 60), (signal.SIGQUIT, 30), (signal.SIGKILL, 0)):
         postmaster.send_signal(number)
         time.sleep(seconds)
-
-
-def stays_unused(clients_lock: int, idle_seconds: float) -> bool:
-    """Wait for the idle time while nobody comes, and return with the exclusive lock; False, without it, once somebody came."""
-    # A client touches the file when it comes, so that one who came and went between two looks counts as well. The time is
-    # compared with itself only: the machine's clock may jump.
-    touched = os.fstat(clients_lock).st_mtime_ns
-    unused_since = time.monotonic()
-    while (remaining := unused_since + idle_seconds - time.monotonic()) > 0:
-        fcntl.flock(clients_lock, fcntl.LOCK_UN)
-        time.sleep(min(remaining, IDLE_POLL_SECONDS))
-        if not try_lock(clients_lock):
-            return False
-        if os.fstat(clients_lock).st_mtime_ns != touched:
-            touched = os.fstat(clients_lock).st_mtime_ns
-            unused_since = time.monotonic()
-    return True
 
 
 def make_die_with_parent() -> Callable[[], None] | None:
@@ -328,24 +324,27 @@ def make_die_with_parent() -> Callable[[], None] | None:
     return die_with_parent
 
 
-def kill_orphans(cluster_name: str, number: signal.Signals) -> None:
-    """End the sessions that a killed postmaster left behind; nothing while a postmaster lives, or where there is no /proc."""
-    orphans = []
+def command_lines() -> Iterator[tuple[int, bytes]]:
+    """Yield every process's id and command line; nothing where there is no /proc."""
     for directory in Path("/proc").glob("[0-9]*"):
         with contextlib.suppress(OSError):
-            command = (directory / "cmdline").read_bytes()
-            if f"--cluster_name={cluster_name}".encode() in command.split(b"\0"):
-                return
-            if command.startswith(f"postgres: {cluster_name}: ".encode()):
-                orphans.append(int(directory.name))
+            yield int(directory.name), (directory / "cmdline").read_bytes()
+
+
+def titles(cluster_name: str) -> dict[int, bytes]:
+    """Return the command lines that the postmaster's children gave themselves, by process id."""
+    return {pid: command for pid, command in command_lines() if command.startswith(f"postgres: {cluster_name}: ".encode())}
+
+
+def kill_orphans(cluster_name: str, number: signal.Signals) -> None:
+    """End the processes that a killed postmaster left behind; nothing while a postmaster lives."""
+    orphans = titles(cluster_name)
+    # Looked for afterwards: one that is just starting lived before the first of its children did.
+    if any(f"--cluster_name={cluster_name}".encode() in command.split(b"\0") for _, command in command_lines()):
+        return
     for pid in orphans:
         with contextlib.suppress(ProcessLookupError):
             os.kill(pid, number)
-
-
-def chown_tree(directory: Path, uid: int) -> None:
-    for path in (directory, *directory.rglob("*")):
-        os.chown(path, uid, uid, follow_symlinks=False)
 
 
 def sync(path: Path) -> None:
@@ -388,7 +387,7 @@ def main() -> None:
         os.dup2(supervisor.log, 2)
         postmaster = supervisor.start()
     except (StartError, OSError, subprocess.SubprocessError) as error:
-        answer(f"error\n{explain(error, plan)}")
+        answer(f"{'ended' if isinstance(error, EndedError) else 'error'}\n{explain(error, plan)}")
         sys.exit(1)
     unlock_and_close(plan["start_lock"])
     answer("ok")
