@@ -12,8 +12,9 @@ from hypothesis import strategies as st
 
 Returned = TypeVar("Returned")
 
-# The same examples in every run, so that a test turns red by a change and not by chance; HOSTILE_EXAMPLES=2000 looks for new ones.
-_EXAMPLES = int(os.environ.get("HOSTILE_EXAMPLES", "0"))
+# The same examples in every run, so that a test turns red by a change and not by chance. SESSION_DB_HOSTILE_EXAMPLES=2000 looks for
+# new ones.
+_EXAMPLES = int(os.environ.get("SESSION_DB_HOSTILE_EXAMPLES", "0"))
 
 
 def hostile(max_examples: int) -> settings:

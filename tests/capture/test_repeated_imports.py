@@ -107,6 +107,20 @@ class TestTwice:
                 assert [event.event_index for event in events] == list(range(session.event_count))
         assert await stored_lines(BACKGROUND) == recording(BACKGROUND).read_text().splitlines()
 
+    async def test_a_session_that_is_still_being_erased_is_told_and_the_others_go_on(self, fresh_database: Database) -> None:
+        first = await import_recordings([recording(BACKGROUND)])
+        async with fresh_database.connected() as connection:
+            await connection.execute("DELETE FROM sdk_sessions")
+            await connection.execute("UPDATE sessions SET deleted_at = now() WHERE id = $1", first.session_ids[0])
+        again = await import_recordings([recording(BACKGROUND), recording(COMPACTED)])
+        assert [(problem.path, problem.reason) for problem in again.problems.values()] == [
+            (
+                recording(BACKGROUND),
+                f"session {first.session_ids[0]} was deleted and is still being erased; repeat the import when it is gone.",
+            )
+        ]
+        assert again.sessions_new == 1
+
 
 class TestOtherCopies:
     async def test_a_shorter_copy_changes_nothing_however_often(self, tmp_path: Path) -> None:

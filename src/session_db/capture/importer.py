@@ -28,7 +28,7 @@ from session_db.crud.transcripts import find_transcripts
 from session_db.database import UnitOfWork, get_async_session, in_transaction
 from session_db.database.batches import in_batches
 from session_db.database.violations import translate
-from session_db.errors import InvalidInput, NotFound
+from session_db.errors import Conflict, InvalidInput, NotFound
 from session_db.models.text import readable
 
 BATCH_LINES = 1000
@@ -130,6 +130,9 @@ class _Importer:
                 # It was deleted in the meantime.
                 self.report.sessions_deleted += 1
                 return
+            except Conflict as error:
+                self._note(stream.path, error.message)
+                return
             except (DBAPIError, ValueError) as error:
                 self._set_aside(stream.path, error)
         async with get_async_session() as db:
@@ -143,12 +146,15 @@ class _Importer:
         reason = translate(error) if isinstance(error, DBAPIError) else error
         if not isinstance(reason, ValueError):
             raise error
-        self.report.problems[path, 0] = Problem(path, 0, f"a value in it cannot be stored: {reason}")
+        self._note(path, f"a value in it cannot be stored: {reason}")
 
     def note_unreadable(self, error: OSError) -> None:
         """Note a file or folder that cannot be read; the others go on."""
         path = Path(os.fsdecode(error.filename or "."))
-        self.report.problems[path, 0] = Problem(path, 0, f"it cannot be read: {error.strerror}")
+        self._note(path, f"it cannot be read: {error.strerror}")
+
+    def _note(self, path: Path, problem: str) -> None:
+        self.report.problems[path, 0] = Problem(path, 0, problem)
 
     def _count(self, written: list[Recorded]) -> None:
         for recorded in written:

@@ -1,11 +1,10 @@
 """What clips, songs and playlists have in common: one life, three tables."""
 
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable
 from typing import Any, Generic, Literal, NamedTuple, TypeVar
 
 from sqlalchemy import select, text
 from sqlalchemy.ext.asyncio import AsyncSession
-from sqlalchemy.orm.attributes import flag_modified
 from sqlmodel import col
 
 from session_db.crud.paging import Page, checked_limit, decode_cursor, page_of
@@ -13,7 +12,7 @@ from session_db.crud.rows import add, all_of, one_or_none, run
 from session_db.database.violations import translated
 from session_db.errors import InvalidInput, NotFound, StaleVersion
 from session_db.models.items import ItemCreate, ItemTable, ItemUpdate
-from session_db.models.table import now
+from session_db.models.table import now, same_json
 
 Item = TypeVar("Item", bound=ItemTable)
 
@@ -74,13 +73,11 @@ class Items(Generic[Item]):
         for name, value in values.items():
             if value is None:
                 raise InvalidInput(f"{name} cannot be cleared; leave it out to keep it.", field=name)
-        changed = {name: value for name, value in values.items() if not _same(getattr(item, name), value)}
+        changed = {name: value for name, value in values.items() if not same_json(getattr(item, name), value)}
         if not changed:
             return
         async with translated(db, **{self.key: getattr(item, self.key)}):
             for name, value in changed.items():
-                # SQLAlchemy compares as Python does, and would leave out a 1 that became true.
-                flag_modified(item, name)
                 setattr(item, name, value)
             item.version += 1
             item.updated_at = now()
@@ -126,17 +123,6 @@ class Items(Generic[Item]):
 def changes_of(update: ItemUpdate) -> dict[str, Any]:
     """Return what changes the item itself; who asked for it goes to the version."""
     return {name: value for name, value in update.changes().items() if name not in ("session_id", "message_index")}
-
-
-def _same(one: Any, other: Any) -> bool:
-    """Compare as JSON does: true is not 1."""
-    if isinstance(one, bool) or isinstance(other, bool):
-        return one is other
-    if isinstance(one, Mapping) and isinstance(other, Mapping):
-        return one.keys() == other.keys() and all(_same(one[key], other[key]) for key in one)
-    if isinstance(one, list) and isinstance(other, list):
-        return len(one) == len(other) and all(map(_same, one, other))
-    return bool(one == other)
 
 
 async def lock_links(db: AsyncSession) -> None:

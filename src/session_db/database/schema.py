@@ -1,5 +1,6 @@
 """Tables: made, brought up to date and dropped, by one process at a time."""
 
+import sys
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
@@ -144,7 +145,8 @@ def alembic_config(**attributes: Any) -> "Config":
     # Alembic takes a fifth of a second to import, and most processes find their tables up to date.
     from alembic.config import Config  # noqa: PLC0415
 
-    config = Config()
+    # Its default is what standard output was when Alembic was imported.
+    config = Config(stdout=sys.stdout)
     config.set_main_option("script_location", str(MIGRATIONS).replace("%", "%%"))
     config.attributes.update(attributes)
     return config

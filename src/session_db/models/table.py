@@ -185,6 +185,21 @@ class OwnJSON(TypeDecorator[Any]):
     def bind_processor(self, dialect: Dialect) -> Any:  # noqa: ARG002  SQLAlchemy names it
         return lambda value: value if value is None else _own_json(value)
 
+    def compare_values(self, x: Any, y: Any) -> bool:
+        """Say whether a value is still the same, so that it need not be written."""
+        return same_json(x, y)
+
+
+def same_json(one: Any, other: Any) -> bool:
+    """Compare as JSON does: true is not 1, as it is in Python."""
+    if isinstance(one, bool) or isinstance(other, bool):
+        return one is other
+    if isinstance(one, Mapping) and isinstance(other, Mapping):
+        return one.keys() == other.keys() and all(same_json(one[key], other[key]) for key in one)
+    if isinstance(one, list) and isinstance(other, list):
+        return len(one) == len(other) and all(map(same_json, one, other))
+    return bool(one == other)
+
 
 _STRING_OR_LARGE_FLOAT = re.compile(r'"(?:[^"\\]|\\.)*"|-?[0-9.]+e\+[0-9]+')
 
