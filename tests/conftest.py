@@ -29,6 +29,9 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     for item in items:
         if "postgres" in getattr(item, "fixturenames", ()):
             item.add_marker(pytest.mark.db)
+        if getattr(getattr(item, "obj", None), "is_hypothesis_test", False):
+            # Counting the lines of a thousand examples takes as long as running them.
+            item.add_marker(pytest.mark.no_cover)
 
 
 @pytest.fixture(scope="session")

@@ -45,7 +45,7 @@ async def plans_of(settings: Settings, call: Callable[[UnitOfWork], Awaitable[An
     async with engine.connect() as connection:
 
         def note(_connection: Any, _cursor: Any, statement: str, parameters: Any, _context: Any, executemany: bool) -> None:
-            if "SAVEPOINT" not in statement:
+            if "SAVEPOINT" not in statement and not statement.startswith("SET "):
                 sent.extend((statement, each) for each in (parameters if executemany else [parameters]))
 
         event.listen(connection.sync_connection, "before_cursor_execute", note)

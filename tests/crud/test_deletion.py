@@ -6,7 +6,7 @@ from decimal import Decimal
 from uuid import UUID, uuid4
 
 import pytest
-from sqlalchemy import func, select
+from sqlalchemy import func, select, text
 from sqlmodel import col
 
 from session_db import crud
@@ -15,7 +15,8 @@ from session_db.crud.erasing import LostTranscript, get_erasure_report
 from session_db.crud.sdk_sessions import get_sdk_session, sdk_key
 from session_db.crud.usage import put_usage
 from session_db.database import UnitOfWork, async_session, get_async_session
-from session_db.errors import NotFound
+from session_db.database.batches import in_batches
+from session_db.errors import Conflict, NotFound
 from session_db.models import (
     METADATA,
     Agent,
@@ -33,6 +34,16 @@ from session_db.models import (
 from session_db.models.table import now
 from tests.databases import Database
 from tests.factories import event, make_agent, make_event, make_session, message
+
+ODD_METADATA = [
+    '{"agent_logs": "many", "messages": 7}',
+    '{"session_db_erased": 5}',
+    '{"session_db_erased": {"agent_logs": "many"}}',
+    "null",
+    "5",
+    "[1]",
+]
+AGENTS = "session_id uuid, CONSTRAINT tickets_session_id_agent_id_fkey FOREIGN KEY (session_id, agent_id) REFERENCES agents"
 
 
 async def fill(db: UnitOfWork) -> tuple[Session, Agent, MemoryFile]:
@@ -154,6 +165,49 @@ class TestEraseDeletedSessions:
             pass
         assert await rows_below(db, session) == 0
 
+    async def test_rows_above_the_counters_go_in_batches_as_well(self, db: UnitOfWork, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setattr(erasing, "BATCH", 2)
+        session, _, _ = await fill(db)
+        await crud.delete_session(db, session.id)
+        session.event_count, session.message_count = 1, 0
+        assert [await crud.erase_deleted_sessions(db) for _ in range(5)] == [2, 2, 1, 2, 1]
+        while await crud.erase_deleted_sessions(db):
+            pass
+        assert await rows_below(db, session) == 0
+
+    @pytest.mark.parametrize("metadata", ODD_METADATA)
+    async def test_a_session_that_an_older_release_deleted_goes_whatever_its_metadata_are(self, db: UnitOfWork, metadata: str) -> None:
+        session, _, _ = await fill(db)
+        other = await make_session(db)
+        await crud.delete_session(db, other.id)
+        await mark_as_before(db, session, metadata)
+        while await crud.erase_deleted_sessions(db):
+            pass
+        assert await rows_below(db, session) + await rows_below(db, other) == 0
+
+    @pytest.mark.parametrize(
+        "columns", ["session_id uuid REFERENCES sessions", "session_id uuid REFERENCES sessions INITIALLY DEFERRED", AGENTS]
+    )
+    async def test_one_that_a_table_of_the_application_refers_to_stays_marked_and_holds_up_no_other(
+        self, fresh_database: Database, columns: str
+    ) -> None:
+        async with get_async_session() as db:
+            (held, agent, _), other = await fill(db), await make_session(db)
+            await refer(db, columns, held, agent)
+            for session in (held, other):
+                await crud.delete_session(db, session.id)
+        assert held.id < other.id
+        assert await in_batches(crud.erase_deleted_sessions) > 1
+        async with get_async_session() as db:
+            assert await rows_below(db, other) == 0
+            with pytest.raises(Conflict, match=rf"session {held.id} .* by tickets_session_id\w*_fkey; .* ON DELETE CASCADE"):
+                await crud.erase_deleted_sessions(db, held.id)
+            assert await erasing.get_deleted_session(db, held.id) is not None
+            await db.execute(text("DELETE FROM tickets"))
+        await in_batches(crud.erase_deleted_sessions)
+        async with get_async_session() as db:
+            assert await rows_below(db, held) == 0
+
     async def test_a_batch_takes_many_short_transcripts(self, db: UnitOfWork) -> None:
         session, _, _ = await fill(db)
         (stream,) = (await db.execute(select(Transcript).where(col(Transcript.session_id) == session.id))).scalars()
@@ -203,6 +257,36 @@ class TestGetErasureReport:
         assert [report.transcripts for report in reports] == [[LostTranscript("p", "s", subpaths=2)]] * len(batches)
         assert len(batches) > 8
 
+    async def test_it_is_the_same_beside_a_running_erasing(self, fresh_database: Database) -> None:
+        async with get_async_session() as db:
+            session, _, _ = await fill(db)
+            rows = await rows_by_table(db, session)
+            await crud.delete_session(db, session.id)
+        async with async_session() as erasing_now, async_session() as reporting:
+            assert await crud.erase_deleted_sessions(erasing_now) == 5
+            report = asyncio.create_task(get_erasure_report(reporting, session.id))
+            await asyncio.sleep(0.2)
+            assert not report.done(), "a batch that is not committed may become part of it"
+            await erasing_now.commit()
+            done = await report
+            next_batch = asyncio.create_task(crud.erase_deleted_sessions(erasing_now))
+            await asyncio.sleep(0.2)
+            assert not next_batch.done(), "a batch waits for the report's transaction"
+            await reporting.commit()
+            assert await next_batch == 3
+            await erasing_now.commit()
+        assert done is not None
+        assert (done.rows, done.rows_left) == (rows, sum(rows.values()) - 5)
+
+    @pytest.mark.parametrize("metadata", ODD_METADATA)
+    async def test_metadata_that_an_older_release_left_are_no_numbers_of_rows(self, db: UnitOfWork, metadata: str) -> None:
+        session, _, _ = await fill(db)
+        rows = await rows_by_table(db, session)
+        await mark_as_before(db, session, metadata)
+        report = await get_erasure_report(db, session.id)
+        assert report is not None
+        assert (report.rows, report.rows_left) == (rows, sum(rows.values()))
+
     async def test_there_is_none_of_a_session_that_is_not_deleted(self, db: UnitOfWork) -> None:
         assert await get_erasure_report(db, (await make_session(db)).id) is None
         assert await get_erasure_report(db, uuid4()) is None
@@ -232,6 +316,20 @@ class TestDeleteOldTombstones:
 
 # The session, 2 agents, 5 events, 3 messages, a memory file, a usage row, and a transcript with 4 entries.
 ROWS_OF_A_FILLED_SESSION = 18
+
+
+async def mark_as_before(db: UnitOfWork, session: Session, metadata: str) -> None:
+    """Delete a session as a release did that left its metadata as they were."""
+    await db.execute(
+        text("UPDATE sessions SET deleted_at = now(), metadata = CAST(:metadata AS jsonb) WHERE id = :id"),
+        {"id": session.id, "metadata": metadata},
+    )
+
+
+async def refer(db: UnitOfWork, columns: str, session: Session, agent: Agent) -> None:
+    """Let a table of an application refer to a session, or to an agent of it."""
+    await db.execute(text(f"CREATE TABLE tickets (agent_id uuid, {columns})"))
+    await db.execute(text("INSERT INTO tickets VALUES (:agent_id, :session_id)"), {"agent_id": agent.id, "session_id": session.id})
 
 
 async def make_stream(db: UnitOfWork, session: Session, agent_id: UUID | None, entries: int, subpath: str | None = None) -> None:

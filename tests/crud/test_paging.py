@@ -102,3 +102,16 @@ class TestReadPage:
             found += [session.id for session in page]
         assert sorted(found) == [made[0], made[3], made[6]]
         assert found == [session.id for session in await crud.list_sessions(db, agent_name="strudel") if session.status == "active"]
+
+    @pytest.mark.parametrize("filters", [{"event_type": "x", "after_index": 2**70}, {"event_type": "x", "agent_id": "nobody"}])
+    async def test_a_value_that_no_row_can_have_is_refused_before_the_database_is_asked(
+        self, db: UnitOfWork, filters: dict[str, Any]
+    ) -> None:
+        session = await make_session(db)
+        with pytest.raises(InvalidInput, match=r"event_index|agent_id"):
+            await crud.list_agent_logs(db, session.id, **filters)
+        with pytest.raises(InvalidInput, match="current_project"):
+            await crud.list_sessions(db, "active", current_project="a\0b")
+        with pytest.raises(InvalidInput, match="order"):
+            await crud.list_agent_logs(db, session.id, order=["happened"])  # type: ignore[arg-type]
+        assert await crud.get_session(db, session.id) is not None

@@ -19,6 +19,7 @@ UNREADABLE = [
     f"postgresql://user:12#{SECRET}@host/db",
     f"postgresql://user:[{SECRET}@host/db",
     f"postgresql://user:{SECRET}@host:port/db",
+    f"postgresql://user:12?x={SECRET}@host/db",
 ]
 
 
@@ -33,6 +34,7 @@ class TestConnectArguments:
             ("postgresql://h/d?ssl=verify-full&gssencmode=disable", "postgresql://h/d?sslmode=verify-full"),
             ("postgresql://h/d?ssl=true&uselibpqcompat=true", "postgresql://h/d?sslmode=require"),
             ("postgresql://h/d?sslmode=no-verify", "postgresql://h/d?sslmode=require"),
+            ("postgresql://h/d?ssl=true&sslmode=verify-full", "postgresql://h/d?sslmode=verify-full"),
             ("postgresql://h:6543/d?pgbouncer=true&connection_limit=1", "postgresql://h:6543/d"),
             ("postgresql://h/d?keepalives=1&application_name=agents", "postgresql://h/d?application_name=agents"),
             ("postgresql://u@/d?host=/run/pg", "postgresql://u@/d?host=%2Frun%2Fpg"),
@@ -59,6 +61,8 @@ class TestConnectArguments:
         arguments = connect_arguments("postgresql://h/d?sslmode=verify-full&sslrootcert=system")
         assert arguments["dsn"] == "postgresql://h/d?sslmode=verify-full"
         assert (arguments["ssl"].verify_mode, arguments["ssl"].check_hostname) == (ssl.CERT_REQUIRED, True)
+        with pytest.raises(InvalidInput, match="needs sslmode=verify-full, not disable"):
+            connect_arguments("postgresql://h/d?sslmode=disable&sslrootcert=system")
 
     @pytest.mark.parametrize("url", [*UNREADABLE, f"mysql://u:{SECRET}@h/d", f"user:{SECRET}@host/db", SECRET, "", f"http:{SECRET}@h"])
     def test_what_is_no_url_of_postgresql_is_refused_without_its_password(self, url: str) -> None:
@@ -105,6 +109,20 @@ class TestUnavailable:
             async with async_session() as db:
                 await db.connection()
         await close_db()
+
+    @pytest.mark.parametrize("place", [f"{'h' * 64}:5432/db", "127.0.0.1:1,/db", "/db?port=abc&host=127.0.0.1"])
+    async def test_a_place_that_no_host_can_have(self, place: str) -> None:
+        use_settings(Settings(url=SecretStr(f"postgresql://user:{SECRET}@{place}")))
+        with pytest.raises(InvalidInput, match="SESSION_DB_URL cannot be read") as caught:
+            await init_db()
+        assert SECRET not in str(caught.value)
+
+    async def test_hosts_of_which_none_is_as_asked_for(self, fresh_database: Database) -> None:
+        url = SecretStr(f"{fresh_database.direct_url}&target_session_attrs=standby")
+        use_settings(Settings(url=url))
+        with pytest.raises(Unavailable, match="SESSION_DB_URL"):
+            await init_db()
+        use_settings(fresh_database.settings)
 
     async def test_a_database_that_is_not_there(self, fresh_database: Database) -> None:
         missing = SecretStr(fresh_database.url.replace(fresh_database.name, "session_db_no_such_database"))

@@ -11,12 +11,13 @@ from alembic.script import ScriptDirectory
 from alembic.util import CommandError
 from sqlalchemy import Connection
 
-from session_db.database import current_revision, head, init_db
+from session_db.database import current_revision, downgrade_db, get_async_session, head, init_db
 from session_db.database.connection import create_engine
 from session_db.database.schema import alembic_config
 from session_db.models import METADATA
 from session_db.settings import get_settings
 from tests.databases import Database
+from tests.factories import make_agent, make_event, make_session
 
 ROOT = Path(__file__).parents[2]
 COLUMNS = """
@@ -118,3 +119,19 @@ class TestAlembicCommand:
         done = await alembic_command(empty_database, "upgrade", "head")
         assert done.returncode != 0
         assert "SESSION_DB_SCHEMA" in done.stderr
+
+
+class TestBesideWriters:
+    async def test_an_upgrade_and_a_writer_of_several_tables_wait_in_no_circle(self, fresh_database: Database) -> None:
+        await downgrade_db("0001")
+        async with get_async_session() as db:
+            session_id = (await make_session(db)).id
+        async with get_async_session() as db:
+            await make_agent(db, session_id)
+            upgrade = asyncio.create_task(init_db())
+            async with fresh_database.connected() as connection:
+                while not await connection.fetchval("SELECT count(*) FROM pg_locks WHERE NOT granted"):
+                    await asyncio.sleep(0.01)
+            await make_event(db, session_id)
+        await upgrade
+        assert await current_revision() == head()

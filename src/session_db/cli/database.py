@@ -1,7 +1,6 @@
 """Commands for the database as a whole: init, upgrade, downgrade, current, reset, doctor."""
 
 import shutil
-import sys
 from collections.abc import Awaitable, Callable
 from dataclasses import asdict, dataclass
 from typing import Annotated, Any, Literal
@@ -10,7 +9,7 @@ import typer
 from rich.table import Table
 from rich.text import Text
 
-from session_db.cli.inputs import JSON, Yes
+from session_db.cli.inputs import JSON, Yes, is_interactive
 from session_db.cli.output import console, messages_console, one_line, print_json, printable
 from session_db.cli.running import fail, run
 from session_db.database import RevisionChange, current_revision, database_facts, downgrade_db, head, init_db, reset_db, upgrade_db
@@ -117,7 +116,7 @@ def reset(
 
 def _ask(question: str, command: str, *, as_json: bool) -> None:
     """End the command unless a person at the terminal agrees."""
-    if as_json or not sys.stdin.isatty():
+    if as_json or not is_interactive():
         fail(InvalidInput(f"nothing was deleted. Say that you mean it: session-db {command}"), as_json=as_json)
     typer.confirm(one_line(question), abort=True)
 

@@ -21,6 +21,11 @@ STANDARD_INPUT = "-"
 _SPACE = re.compile(r"[ \t\r\n]*")
 
 
+def is_interactive() -> bool:
+    """Say whether somebody is there to be asked."""
+    return sys.stdin is not None and sys.stdin.isatty()
+
+
 def name_of(path: str) -> str:
     """Return what an error calls an input."""
     return "standard input" if path == STANDARD_INPUT else path

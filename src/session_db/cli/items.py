@@ -1,7 +1,6 @@
 """What the commands of clips, songs and playlists have in common: list, show, delete, and how ``set`` saves."""
 
 import json
-import sys
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from typing import Annotated, Any, Literal
@@ -10,7 +9,7 @@ import typer
 from rich.table import Table
 from rich.text import Text
 
-from session_db.cli.inputs import JSON, Cursor, Limit, Yes, json_object
+from session_db.cli.inputs import JSON, Cursor, Limit, Yes, is_interactive, json_object
 from session_db.cli.output import ago, console, facts, is_narrow, one_line, page_json, print_json, printable, quoted
 from session_db.cli.output import as_json as model_json
 from session_db.cli.running import fail, refuse_bytes, run
@@ -148,7 +147,7 @@ def _add_delete(app: typer.Typer, kind: Kind) -> None:
     @app.command(help=f"Delete a {kind.noun} that nothing uses.{stays}")
     def delete(item_id: ID, yes: Yes = False, as_json: JSON = False) -> None:  # noqa: FBT002  command-line flags
         if not yes:
-            if as_json or not sys.stdin.isatty():
+            if as_json or not is_interactive():
                 again = f"{kind.command} delete {quoted(item_id)} --yes"
                 fail(InvalidInput(f"nothing was deleted. Say that you mean it: {again}"), as_json=as_json)
             typer.confirm(f"Delete {kind.noun} {one_line(item_id)}?", abort=True)

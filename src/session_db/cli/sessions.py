@@ -1,6 +1,5 @@
 """The commands ``sessions list|show|delete``."""
 
-import sys
 from contextlib import suppress
 from dataclasses import asdict
 from typing import Annotated, get_args
@@ -9,6 +8,7 @@ from uuid import UUID
 import typer
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
+from session_db.cli.inputs import is_interactive
 from session_db.cli.output import as_json as model_json
 from session_db.cli.output import console, messages_console, one_line, page_json, print_json
 from session_db.cli.running import fail, refuse_bytes, run
@@ -127,7 +127,7 @@ def delete(
     """
     session = run(lambda: _find_to_delete(key, working_dir), as_json=as_json)
     if not yes and session.deleted_at is None:
-        if as_json or not sys.stdin.isatty():
+        if as_json or not is_interactive():
             fail(InvalidInput(f"nothing was deleted. Say that you mean it: session-db sessions delete {key} --yes"), as_json=as_json)
         contents = f"{session.message_count} messages and {session.event_count} events"
         typer.confirm(f"Delete '{one_line(session.display_name)}' with {contents}?", abort=True)

@@ -227,7 +227,7 @@ async def list_agent_logs(  # noqa: PLR0913  filters, each by its name
         query, filters = query.where(col(AgentLog.tool_use_id) == tool_use_id, *filters), []
     if after_index is not None:
         query = query.where(col(AgentLog.event_index) > after_index)
-    key = _ORDERS.get(order)
+    key = _ORDERS.get(order) if isinstance(order, str) else None
     if key is None:
         raise InvalidInput(f"order {shown(order)} is unknown; use recorded or happened.", order=order)
     if cursor is not None:

@@ -9,11 +9,13 @@ from dataclasses import dataclass
 from typing import Any
 from uuid import UUID
 
-from sqlalchemy import delete, func, select
+from sqlalchemy import delete, func, select, text, update
 from sqlalchemy.ext.asyncio import AsyncSession
 from sqlmodel import col
 
 from session_db.crud.rows import one_or_none
+from session_db.database.violations import translated
+from session_db.errors import Conflict, SessionDBError
 from session_db.models import ActivityMinute, Agent, AgentLog, MemoryFile, Message, Session, Transcript, TranscriptEntry, Usage
 from session_db.models.table import now
 
@@ -21,7 +23,10 @@ BATCH = 2_000
 """Rows that one call deletes at most of a large table."""
 
 _SMALL: tuple[Any, ...] = (Transcript, MemoryFile, ActivityMinute, Agent)
-"""Tables whose rows go together, with the session itself; in this order nothing points at what is deleted."""
+"""Tables whose rows go together, with the session itself: a report is complete to the end. In this order nothing points at what goes."""
+
+_ERASED = "session_db_erased"
+"""Key in the metadata of a deleted session: how many rows went, by table."""
 
 
 @dataclass(frozen=True)
@@ -48,8 +53,7 @@ def mark_deleted(session: Session) -> None:
     session.deleted_at = now()
     # The slug is free again at once.
     session.session_slug = None
-    # From now on it tells how many rows went.
-    session.metadata_ = {}
+    session.metadata_ = {_ERASED: {}}
 
 
 async def get_deleted_session(db: AsyncSession, session_id: UUID) -> Session | None:
@@ -63,12 +67,14 @@ async def get_erasure_report(db: AsyncSession, session_id: UUID) -> ErasureRepor
     """Return what the deletion of a session takes away, or None where no deleted session with this id is left.
 
     It tells of all rows, before the erasing and after any part of it. Costs a count of the session's usage, agents, minutes and files.
+    Erasing of this session waits until the transaction ends.
     """
-    session = await get_deleted_session(db, session_id)
+    # No batch may go between the statements below: each of them sees what was committed before it.
+    session = await _lock_first(db, session_id)
     if session is None:
         return None
-    query = select(col(Transcript.project_key), col(Transcript.sdk_session_id), col(Transcript.subpath), col(Transcript.next_seq))
-    streams = (await db.execute(query.where(col(Transcript.session_id) == session_id))).all()
+    columns = (col(Transcript.project_key), col(Transcript.sdk_session_id), col(Transcript.subpath), col(Transcript.next_seq))
+    streams = (await db.execute(select(*columns).where(col(Transcript.session_id) == session_id))).all()
     left = {
         Session.__tablename__: 1,
         AgentLog.__tablename__: session.event_count,
@@ -77,7 +83,8 @@ async def get_erasure_report(db: AsyncSession, session_id: UUID) -> ErasureRepor
     }
     for table in (Usage, *_SMALL):
         left[table.__tablename__] = await db.scalar(select(func.count()).where(col(table.session_id) == session_id)) or 0
-    rows = {table: number + session.metadata_.get(table, 0) for table, number in left.items()}
+    erased = _erased(session)
+    rows = {table: number + erased.get(table, 0) for table, number in left.items()}
     below = Counter((project, sdk_session) for project, sdk_session, subpath, _ in streams if subpath)
     lost = sorted((project, sdk_session) for project, sdk_session, subpath, _ in streams if not subpath)
     return ErasureReport(session_id, rows, sum(left.values()), [LostTranscript(*stream, subpaths=below[stream]) for stream in lost])
@@ -87,20 +94,78 @@ async def erase_deleted_sessions(db: AsyncSession, session_id: UUID | None = Non
     """Delete one batch of rows of deleted sessions, one session at a time; return how many rows went.
 
     Call it, and commit, until it returns 0: ``in_batches`` does. A caller that is killed between two calls loses nothing: the next one
-    goes on.
+    goes on. Without an id, a session that cannot be erased is passed over and stays marked.
+
+    Raises:
+        Conflict: the session with this id cannot be erased, since a table of the application refers to it.
     """
-    query = select(Session).where(col(Session.deleted_at).is_not(None)).order_by(col(Session.id)).limit(1).with_for_update()
+    session = await _lock_first(db, session_id)
+    while session is not None:
+        this = session.id
+        try:
+            return await _erase_batch(db, session)
+        except Conflict:
+            if session_id is not None:
+                raise
+        session = await _lock_first(db, after=this)
+    return 0
+
+
+async def _lock_first(db: AsyncSession, session_id: UUID | None = None, *, after: UUID | None = None) -> Session | None:
+    """Lock the deleted session with this id, or the first one after an id, until the transaction ends and return it."""
+    query = select(col(Session.id)).where(col(Session.deleted_at).is_not(None)).order_by(col(Session.id)).limit(1).with_for_update()
     if session_id is not None:
         query = query.where(col(Session.id) == session_id)
-    session: Session | None = await one_or_none(db, query)
-    if session is None:
-        return 0
-    for erase in (_erase_events, _erase_messages, _erase_entries, _erase_usage):
-        table, gone = await erase(db, session)
-        if gone:
-            session.metadata_ = {**session.metadata_, table: session.metadata_.get(table, 0) + gone}
-            await db.flush()
+    if after is not None:
+        query = query.where(col(Session.id) > after)
+    locked = await one_or_none(db, query)
+    if locked is None:
+        return None
+    # SQLAlchemy cannot load a session whose metadata are no object, as only a repair by hand leaves them.
+    odd = update(Session).where(col(Session.id) == locked, func.jsonb_typeof(col(Session.metadata_)) != "object")
+    await db.execute(odd.values(metadata_={}).execution_options(synchronize_session=False))
+    session: Session | None = await one_or_none(db, select(Session).where(col(Session.id) == locked))
+    return session
+
+
+def _erased(session: Session) -> dict[str, int]:
+    """Return how many rows went, by table; a session that an older release deleted kept the metadata that it had."""
+    noted = session.metadata_.get(_ERASED)
+    return noted if isinstance(noted, dict) and all(type(number) is int for number in noted.values()) else {}
+
+
+async def _erase_batch(db: AsyncSession, session: Session) -> int:
+    """Delete one batch behind a savepoint.
+
+    Raises:
+        Conflict: a foreign key of another table holds the rows.
+    """
+    session_id = session.id
+    try:
+        async with translated(db, session_id=session_id):
+            gone = await _erase_next(db, session)
+            # A deferred foreign key would let the whole transaction fail at its commit.
+            await db.execute(text("SET CONSTRAINTS ALL IMMEDIATE"))
             return gone
+    except SessionDBError as error:
+        constraint = error.details.get("constraint")
+        if constraint is None:
+            raise
+        raise Conflict(
+            f"session {session_id} cannot be erased: rows of another table refer to it by {constraint}; delete those rows, or declare the "
+            "foreign key with ON DELETE CASCADE, and erase again.",
+            session_id=session_id,
+            constraint=constraint,
+        ) from error
+
+
+async def _erase_next(db: AsyncSession, session: Session) -> int:
+    for erase in (_erase_events, _erase_messages, _erase_entries, _erase_usage):
+        table, rows = await erase(db, session)
+        if rows:
+            erased = _erased(session)
+            session.metadata_ = {_ERASED: erased | {table: erased.get(table, 0) + rows}}
+            return rows
     gone = 0
     for small in _SMALL:
         gone += await _delete(db, delete(small).where(col(small.session_id) == session.id))
@@ -108,11 +173,13 @@ async def erase_deleted_sessions(db: AsyncSession, session_id: UUID | None = Non
 
 
 async def _erase_events(db: AsyncSession, session: Session) -> tuple[str, int]:
+    await _raise_counter(db, session, "event_count", AgentLog, AgentLog.event_index)
     rows = delete(AgentLog).where(col(AgentLog.session_id) == session.id)
     return AgentLog.__tablename__, await _erase_from_end(db, session, "event_count", rows, AgentLog.event_index)
 
 
 async def _erase_messages(db: AsyncSession, session: Session) -> tuple[str, int]:
+    await _raise_counter(db, session, "message_count", Message, Message.message_index)
     rows = delete(Message).where(col(Message.session_id) == session.id)
     return Message.__tablename__, await _erase_from_end(db, session, "message_count", rows, Message.message_index)
 
@@ -132,6 +199,15 @@ async def _erase_usage(db: AsyncSession, session: Session) -> tuple[str, int]:
     here = col(Usage.session_id) == session.id
     some = select(col(Usage.message_id)).where(here).order_by(col(Usage.message_id)).limit(BATCH)
     return Usage.__tablename__, await _delete(db, delete(Usage).where(here, col(Usage.message_id).in_(some)))
+
+
+async def _raise_counter(db: AsyncSession, session: Session, counter: str, table: Any, index: Any) -> None:
+    """Let a counter that is too low, as after a repair by hand, reach the last row; once, before the first row of the table goes."""
+    if table.__tablename__ in _erased(session):
+        return
+    last = await db.scalar(select(func.max(col(index))).where(col(table.session_id) == session.id))
+    if last is not None and last >= getattr(session, counter):
+        setattr(session, counter, last + 1)
 
 
 async def _erase_from_end(db: AsyncSession, counted: Session | Transcript, counter: str, rows: Any, index: Any) -> int:

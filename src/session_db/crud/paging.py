@@ -10,7 +10,7 @@ from uuid import UUID
 from sqlalchemy import func, select, tuple_
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from session_db.crud.rows import all_of, run
+from session_db.crud.rows import all_of, refuse_incomparable, run
 from session_db.errors import InvalidInput
 from session_db.models.table import as_utc, refuse_unstorable
 from session_db.models.text import shown
@@ -83,6 +83,8 @@ async def read_page(  # noqa: PLR0913  each says what the page is
 
 async def _end_of_walk(db: AsyncSession, query: Any, key: Sequence[Any], *, descending: bool) -> list[Any] | None:
     """Return the key of the last row that a page may look at, or None where the rows end before."""
+    # Inside of a subquery nobody looks at the values any more.
+    refuse_incomparable(query)
     order = _ordered(key, descending=descending)
     walk = query.with_only_columns(*key, func.row_number().over(order_by=order).label("place")).order_by(*order).limit(WALKED).subquery()
     *columns, place = walk.c

@@ -33,7 +33,7 @@ async def run(db: AsyncSession, statement: Any, **details: Any) -> Any:
         InvalidInput: a value is none that the column it is compared with may have.
         Unavailable: the database is gone, full or too slow.
     """
-    _refuse_incomparable(statement)
+    refuse_incomparable(statement)
     try:
         return await db.execute(statement)
     except DRIVER_ERRORS as error:
@@ -43,7 +43,7 @@ async def run(db: AsyncSession, statement: Any, **details: Any) -> Any:
         raise ours from error
 
 
-def _refuse_incomparable(statement: Any) -> None:
+def refuse_incomparable(statement: Any) -> None:
     """Raise ``InvalidInput`` for a value that no row can have: PostgreSQL refuses it too, and ends the transaction with it."""
     where = getattr(statement, "whereclause", None)
     for condition in getattr(where, "clauses", [where]):

@@ -11,7 +11,7 @@ import asyncpg
 from sqlalchemy import NullPool, event
 from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
 
-from session_db.database.url import connect_arguments
+from session_db.database.url import connect_arguments, unreadable_url
 from session_db.database.violations import POOLER_REMEDY
 from session_db.errors import Unavailable
 from session_db.models.table import decode_json
@@ -135,8 +135,12 @@ async def _connect(settings: Settings, *, command_timeout: float | None) -> Any:
     except asyncpg.ProtocolViolationError as error:
         # What PgBouncer answers to a setting in the first packet; a server of PostgreSQL takes them all.
         raise Unavailable(f"the pooler at SESSION_DB_URL refused the connection: {error}. {POOLER_REMEDY}") from error
-    except (OSError, asyncpg.PostgresError, asyncpg.InterfaceError) as error:
-        raise Unavailable(f"the database cannot be reached: {error}. Is it running, and is SESSION_DB_URL right?") from error
+    except (OSError, asyncpg.PostgresError, asyncpg.InterfaceError, asyncpg.TargetServerAttributeNotMatched) as error:
+        reason = str(error) or "there was no answer in time"
+        raise Unavailable(f"the database cannot be reached: {reason}. Is it running, and is SESSION_DB_URL right?") from error
+    except (ValueError, IndexError):
+        # What they say may quote a piece of the password.
+        raise unreadable_url() from None
 
 
 def _session_arguments(settings: Settings) -> dict[str, Any]:

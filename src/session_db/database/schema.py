@@ -189,6 +189,10 @@ async def prepare_schema(connection: AsyncConnection) -> None:
             f"the tables are of revision {version}, which this session-db does not know (its newest is {head()}): upgrade session-db.",
             revision=version,
         )
+    else:
+        # Writers lock their sessions first, so they wait here, and those that came before are awaited: later a change of another table
+        # and a writer could each have what the other one wants.
+        await connection.execute(text("LOCK TABLE sessions IN EXCLUSIVE MODE"))
 
 
 async def _refuse_foreign(connection: AsyncConnection) -> None:

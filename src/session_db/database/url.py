@@ -35,15 +35,26 @@ def connect_arguments(url: str) -> dict[str, Any]:
         raise InvalidInput(f"connect_timeout={timeout!r} in SESSION_DB_URL is no whole number of seconds.", connect_timeout=timeout)
     if int(timeout):
         arguments["timeout"] = int(timeout)
-    mode = query.pop("sslmode", None) or query.pop("ssl", None)
+    others = query.pop("ssl", None)
+    mode = query.pop("sslmode", others)
     if mode is not None:
         query["sslmode"] = _SSL_MODES.get(mode, mode)
     if query.get("sslrootcert") == "system":
-        # libpq's word for the certificates that this machine trusts, which a context of Python's own has.
-        del query["sslrootcert"]
-        arguments["ssl"] = ssl.create_default_context()
+        arguments["ssl"] = _trusting_this_machine(query)
     kept = urlencode([(name, value) for name, value in query.items() if name not in _LEFT_OUT])
     return {"dsn": urlunsplit(("postgresql", _netloc_of(parts), parts.path, kept, "")), **arguments}
+
+
+def _trusting_this_machine(query: dict[str, str]) -> ssl.SSLContext:
+    """Return what ``sslrootcert=system`` means, libpq's word for the certificates that this machine trusts, and take it out."""
+    if query.setdefault("sslmode", "verify-full") != "verify-full":
+        raise InvalidInput(f"sslrootcert=system in SESSION_DB_URL needs sslmode=verify-full, not {query['sslmode']}.")
+    del query["sslrootcert"]
+    context = ssl.create_default_context()
+    certificate = query.pop("sslcert", None)
+    if certificate is not None:
+        context.load_cert_chain(certificate, query.pop("sslkey", None), query.pop("sslpassword", None))
+    return context
 
 
 def shown_url(url: str) -> str:
@@ -59,25 +70,29 @@ def shown_url(url: str) -> str:
     return urlunsplit((parts.scheme, netloc, parts.path, urlencode(pairs, safe="*/"), ""))
 
 
+def unreadable_url() -> InvalidInput:
+    """Return the error for a URL that cannot be read; it quotes nothing of it."""
+    return InvalidInput(
+        "SESSION_DB_URL cannot be read. Write postgresql://user:password@host:5432/database, and in the password "
+        "/ as %2F, @ as %40, : as %3A, # as %23 and ? as %3F."
+    )
+
+
 def _parts_of(url: str) -> SplitResult:
     scheme = url.partition(":")[0] if "://" in url else ""
     if scheme not in _SCHEMES:
         raise InvalidInput(
             f"SESSION_DB_URL begins with {scheme or 'no scheme'!r}; session-db needs PostgreSQL: postgresql://user:password@host:5432/database."
         )
-    # Python's own message quotes the part that it did not understand, which may be a piece of the password.
-    unreadable = InvalidInput(
-        "SESSION_DB_URL cannot be read. Write postgresql://user:password@host:5432/database, and in the password "
-        "/ as %2F, @ as %40, : as %3A, # as %23 and ? as %3F."
-    )
     try:
         parts = urlsplit(url)
         # PostgreSQL's clients take several hosts, each with its port.
         _ = [urlsplit(f"//{place}").port for place in parts.netloc.rpartition("@")[2].split(",")]
     except ValueError:
-        raise unreadable from None
-    if parts.fragment or "@" in parts.path or any("@" in name for name, _ in _query_of(parts)):
-        raise unreadable
+        # Python's own message quotes the part that it did not understand, which may be a piece of the password.
+        raise unreadable_url() from None
+    if parts.fragment or "@" in parts.path or "@" in parts.query:
+        raise unreadable_url()
     return parts
 
 
