@@ -22,7 +22,7 @@ demo: $(READY) ## fill a database with an example and show it
 	@$(BIN)/session-db demo $(ARGS)
 
 test: $(READY) ## run the tests and measure their coverage
-	@$(BIN)/pytest $(or $(ARGS),-n 2 --cov)
+	@$(BIN)/pytest $(or $(ARGS),-n 2 --cov -m "not large")
 
 test-servers: $(READY) ## run the tests of the store on PostgreSQL 15 and through PgBouncer
 	@scripts/install-servers
