@@ -10,7 +10,9 @@
     ├── InvalidInput         a value cannot be stored (also a ValueError)
     ├── Unavailable          the database cannot be used now
     │   └── EmbeddedServerError  the embedded PostgreSQL did not start
-    └── Unauthorized         the caller may not do that
+    └── Unauthorized         the caller is not known
+        ├── Forbidden        the caller is known and may not do that
+        └── TooManyAttempts  the caller failed too often and has to wait
 
 A message says what was wrong, with the value, and what to do. ``code`` is stable and meant for programs, ``details`` holds the ids
 and values involved.
@@ -73,6 +75,18 @@ class EmbeddedServerError(Unavailable):
 
 
 class Unauthorized(SessionDBError):
-    """The caller may not do that."""
+    """The caller is not known."""
 
     code = "unauthorized"
+
+
+class Forbidden(Unauthorized):
+    """The caller is known and may not do that."""
+
+    code = "forbidden"
+
+
+class TooManyAttempts(Unauthorized):
+    """The caller failed too often and has to wait ``details["retry_after_seconds"]``."""
+
+    code = "too_many_attempts"

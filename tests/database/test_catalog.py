@@ -18,6 +18,8 @@ EXCEPTIONS = [("sessions", "has a unique index without the distribution column",
 
 NO_CALLER_VIOLATES = {
     "pk_activity_minutes": "written by an upsert",
+    "pk_presence": "the id is new",
+    "pk_tokens": "the id is new",
     "pk_memory_files": "the id is a sequence's",
     "pk_sdk_sessions": "written by an upsert",
     "pk_transcript_entries": "the seq is the stream's, under the session's lock",
@@ -26,6 +28,8 @@ NO_CALLER_VIOLATES = {
     "uq_agent_logs_session_id_event_index": "the index is the session's, under its lock",
     "uq_transcript_entries_session_id_transcript_id_uuid": "known entries are left out, under the session's lock",
     "ck_sdk_sessions_bound_by": "no caller's value",
+    "ck_tokens_kind": "no caller's value",
+    "ck_tokens_scope": "TokenCreate refuses another one",
     "ck_transcripts_source": "no caller's value",
     "fk_activity_minutes_session_id_sessions": "written under the session's lock",
     "fk_transcript_entries_transcript": "written under the session's lock",
@@ -43,7 +47,7 @@ FROM pg_constraint WHERE connamespace = 'public'::regnamespace AND contype IN ('
 INDEXES = "SELECT tablename AS table_name, indexname AS name, indexdef FROM pg_indexes WHERE schemaname = 'public'"
 OWN_NAMES = {
     "fk_agents_parent", "fk_agent_logs_agent", "fk_usage_agent", "fk_transcripts_agent", "fk_transcript_entries_transcript",
-    "uq_memory_files_session_id_primary", "ix_sessions_deleted",
+    "uq_memory_files_session_id_primary", "ix_sessions_deleted", "ix_sessions_metadata",
 }  # fmt: skip
 """Named for what they mean; the convention's name would be long, or the same for two."""
 

@@ -8,10 +8,12 @@ from session_db.models.clips import Clip, ClipCreate, ClipRead, ClipUpdate, Clip
 from session_db.models.memory_files import MemoryFile, MemoryFileCreate, MemoryFileRead, MemoryFileUpdate
 from session_db.models.messages import Message, MessageCreate, MessageRead
 from session_db.models.playlists import Playlist, PlaylistCreate, PlaylistRead, PlaylistUpdate
+from session_db.models.presence import Presence
 from session_db.models.sdk_sessions import SDKSession
 from session_db.models.sessions import Session, SessionCreate, SessionNameUpdate, SessionRead, SessionUpdate
 from session_db.models.songs import Song, SongCreate, SongRead, SongUpdate
 from session_db.models.table import Model
+from session_db.models.tokens import Token, TokenCreate, TokenRead
 from session_db.models.transcripts import Transcript, TranscriptEntry
 from session_db.models.usage import ActivityMinute, Usage
 
@@ -20,7 +22,7 @@ METADATA = Model.metadata
 
 _TABLES: tuple[Any, ...] = (
     Session, Agent, AgentLog, Message, MemoryFile, Transcript, TranscriptEntry, Usage, ActivityMinute, SDKSession,
-    Clip, ClipVersion, Song, Playlist,
+    Clip, ClipVersion, Song, Playlist, Presence, Token,
 )  # fmt: skip
 
 for _table in _TABLES:
@@ -31,7 +33,7 @@ for _table in _TABLES:
 __all__ = [
     "METADATA", "ActivityMinute", "Agent", "AgentCreate", "AgentLog", "AgentLogCreate", "AgentLogRead", "AgentRead", "AgentUpdate",
     "Clip", "ClipCreate", "ClipRead", "ClipUpdate", "ClipVersion", "MemoryFile", "MemoryFileCreate", "MemoryFileRead", "MemoryFileUpdate",
-    "Message", "MessageCreate", "MessageRead", "Model", "Playlist", "PlaylistCreate", "PlaylistRead", "PlaylistUpdate", "SDKSession",
+    "Message", "MessageCreate", "MessageRead", "Model", "Playlist", "PlaylistCreate", "PlaylistRead", "PlaylistUpdate", "Presence", "SDKSession",
     "Session", "SessionCreate", "SessionNameUpdate", "SessionRead", "SessionUpdate", "Song", "SongCreate", "SongRead", "SongUpdate",
-    "Transcript", "TranscriptEntry", "Usage",
+    "Token", "TokenCreate", "TokenRead", "Transcript", "TranscriptEntry", "Usage",
 ]  # fmt: skip

@@ -117,6 +117,7 @@ class Session(SessionBase, KeepsMetadata, table=True):
         Index(None, "agent_name", "last_activity", "id"),
         Index(None, "current_project", "last_activity", "id"),
         Index(None, "working_dir", "last_activity", "id"),
+        Index("ix_sessions_metadata", "metadata", postgresql_using="gin", postgresql_ops={"metadata": "jsonb_path_ops"}),
         # Deleted sessions are few, and erasing asks for the first of them again and again.
         Index("ix_sessions_deleted", "id", postgresql_where=text("deleted_at IS NOT NULL")),
         # The tables hang on this one, so a row grows old: free room on its page keeps updates of counters on it.
