@@ -32,8 +32,8 @@ for _table in _TABLES:
 
 __all__ = [
     "METADATA", "ActivityMinute", "Agent", "AgentCreate", "AgentLog", "AgentLogCreate", "AgentLogRead", "AgentRead", "AgentUpdate",
-    "Clip", "ClipCreate", "ClipRead", "ClipUpdate", "ClipVersion", "MemoryFile", "MemoryFileCreate", "MemoryFileRead", "MemoryFileUpdate",
-    "Message", "MessageCreate", "MessageRead", "Model", "Playlist", "PlaylistCreate", "PlaylistRead", "PlaylistUpdate", "Presence", "SDKSession",
-    "Session", "SessionCreate", "SessionNameUpdate", "SessionRead", "SessionUpdate", "Song", "SongCreate", "SongRead", "SongUpdate",
-    "Token", "TokenCreate", "TokenRead", "Transcript", "TranscriptEntry", "Usage",
+    "Clip", "ClipCreate", "ClipRead", "ClipUpdate", "ClipVersion", "MemoryFile", "MemoryFileCreate", "MemoryFileRead",
+    "MemoryFileUpdate", "Message", "MessageCreate", "MessageRead", "Model", "Playlist", "PlaylistCreate", "PlaylistRead",
+    "PlaylistUpdate", "Presence", "SDKSession", "Session", "SessionCreate", "SessionNameUpdate", "SessionRead", "SessionUpdate", "Song",
+    "SongCreate", "SongRead", "SongUpdate", "Token", "TokenCreate", "TokenRead", "Transcript", "TranscriptEntry", "Usage",
 ]  # fmt: skip
