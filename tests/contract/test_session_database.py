@@ -7,7 +7,7 @@ import sys
 from collections.abc import Callable
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
+from typing import Any, get_type_hints
 from uuid import UUID
 
 import pytest
@@ -233,7 +233,7 @@ class TestModels:
         types = {"UUID": UUID, "str": str, "float": float, "int": int, "JSON": Any}
         for row in table.strip().splitlines():
             name, kind = (cell.strip(" `") for cell in row.split("|")[1:3])
-            assert model.model_fields[name].annotation in (types[kind], types[kind] | None), name
+            assert get_type_hints(model)[name] in (types[kind], types[kind] | None), name
 
     @pytest.mark.parametrize("session_type", ["full", "quick", "research"])
     @pytest.mark.parametrize("status", ["created", "spec", "plan", "build", "docs", "complete", "failed"])

@@ -7,6 +7,7 @@ from uuid import UUID
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from pydantic import ValidationError
 
 from session_db.errors import InvalidInput
 from session_db.ids import derived_id, new_id
@@ -54,6 +55,27 @@ class TestSlug:
     def test_anything_else_is_not(self, slug: str) -> None:
         with pytest.raises(InvalidInput):
             refuse_bad_slug(slug)
+
+
+class TestInputs:
+    @pytest.mark.parametrize(
+        ("field", "value"),
+        [("pinned", 1), ("pinned", "true"), ("title", 5), ("started_at", 1_700_000_000), ("started_at", "1700000000"), ("metadata", [])],
+    )
+    def test_nothing_is_guessed(self, field: str, value: object) -> None:
+        with pytest.raises(ValidationError, match=field):
+            SessionUpdate.model_validate({field: value})
+
+    @pytest.mark.parametrize("value", [True, "5", 5.5])
+    def test_an_integer_is_no_text_and_no_flag(self, value: object) -> None:
+        with pytest.raises(ValidationError, match="checkpoint_id"):
+            AgentUpdate.model_validate({"checkpoint_id": value})
+
+    def test_what_json_has_no_type_for_is_read_from_its_text(self) -> None:
+        update = AgentUpdate.model_validate({"checkpoint_id": 5.0, "started_at": "2025-12-25T01:35:06Z", "cost": 1})
+        assert (update.checkpoint_id, update.started_at, update.cost) == (5, datetime(2025, 12, 25, 1, 35, 6, tzinfo=UTC), 1.0)
+        event = {"session_id": "018cc251-f400-78f8-833e-bf663095c0ce", "event_category": "hook", "event_type": "Stop"}
+        assert AgentLogCreate.model_validate(event).session_id == UUID("018cc251-f400-78f8-833e-bf663095c0ce")
 
 
 class TestReadable:

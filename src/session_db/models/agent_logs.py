@@ -10,7 +10,8 @@ from sqlalchemy.orm import query_expression
 from sqlmodel import Field
 
 from session_db.ids import new_id
-from session_db.models.table import INT32, INT64, BigInt, ForeignJSON, Input, Model, Moment, Text, UtcDateTime, flag, moment, now
+from session_db.models.table import INT32, INT64, BigInt, ForeignJSON, Input, Model, Text, UtcDateTime, flag, moment, now
+from session_db.models.values import Id, Integer, Moment
 
 EventCategory = Literal["hook", "response", "phase"]
 
@@ -28,8 +29,8 @@ AnyText = Annotated[str, PlainValidator(_any_text)]
 class AgentLogBase(Model):
     """Fields that a caller may set and read."""
 
-    session_id: UUID = Field(description="Session that it happened in.")
-    agent_id: UUID | None = Field(default=None, description="Agent that did it; null: the session's own.")
+    session_id: Id = Field(description="Session that it happened in.")
+    agent_id: Id | None = Field(default=None, description="Agent that did it; null: the session's own.")
     event_category: str = Field(max_length=20, description="hook, response or phase.")
     event_type: str = Field(max_length=200, description="PreToolUse, TextBlock, …")
     tool_name: str | None = Field(default=None, max_length=200, description="Tool, for events of tools.")
@@ -37,8 +38,8 @@ class AgentLogBase(Model):
         default=None, max_length=255, description="The call that the event belongs to; one call, several events."
     )
     sdk_session_id: str | None = Field(default=None, max_length=255, description="The agent SDK's session id.")
-    checkpoint_id: int | None = Field(default=None, ge=-INT32, lt=INT32, description="Checkpoint of the plan that was built.")
-    duration_ms: int | None = Field(default=None, ge=-INT64, lt=INT64, sa_type=BigInt, description="How long it took, in milliseconds.")
+    checkpoint_id: Integer | None = Field(default=None, ge=-INT32, lt=INT32, description="Checkpoint of the plan that was built.")
+    duration_ms: Integer | None = Field(default=None, ge=-INT64, lt=INT64, sa_type=BigInt, description="How long it took, in milliseconds.")
 
 
 class AgentLog(AgentLogBase, table=True):
@@ -79,7 +80,7 @@ class AgentLogCreate(AgentLogBase, Input):
 
     lossless_fields: ClassVar[frozenset[str]] = frozenset({"tool_input", "payload", "tool_output", "content"})
 
-    id: UUID | None = Field(default=None, description="Key of the event in its session: sent again it changes nothing. Unset: a new one.")
+    id: Id | None = Field(default=None, description="Key of the event in its session: sent again it changes nothing. Unset: a new one.")
     event_category: EventCategory
     tool_input: Any = None
     payload: Any = None

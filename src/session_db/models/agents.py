@@ -16,7 +16,6 @@ from session_db.models.table import (
     Input,
     KeepsMetadata,
     Model,
-    Moment,
     Text,
     counter,
     dollars,
@@ -24,6 +23,7 @@ from session_db.models.table import (
     moment,
     optional_moment,
 )
+from session_db.models.values import Id, Integer, Moment
 
 AgentStatus = Literal["pending", "executing", "complete", "failed"]
 
@@ -31,9 +31,9 @@ AgentStatus = Literal["pending", "executing", "complete", "failed"]
 class AgentBase(Model):
     """Fields that a caller may set and read."""
 
-    session_id: UUID = Field(description="Session that it works in.")
+    session_id: Id = Field(description="Session that it works in.")
     agent_type: str = Field(max_length=100, description="spec, plan, build, research, docs, debug, main, or a sub-agent's name.")
-    parent_agent_id: UUID | None = Field(default=None, description="Agent that started it.")
+    parent_agent_id: Id | None = Field(default=None, description="Agent that started it.")
     model: str | None = Field(default=None, max_length=100, description="Language model.")
     model_alias: str | None = Field(default=None, max_length=100, description="Short name of the model (sonnet, opus, …).")
     sdk_session_id: str | None = Field(
@@ -41,7 +41,7 @@ class AgentBase(Model):
     )
     sdk_agent_id: str | None = Field(default=None, max_length=255, description="The agent SDK's id of a sub-agent.")
     name: str | None = Field(default=None, sa_type=Text, description="What it was asked to do, in a line.")
-    checkpoint_id: int | None = Field(default=None, ge=-INT32, lt=INT32, description="Checkpoint of the plan that it builds.")
+    checkpoint_id: Integer | None = Field(default=None, ge=-INT32, lt=INT32, description="Checkpoint of the plan that it builds.")
     working_dir: str | None = Field(default=None, sa_type=Text, description="Directory that it works in.")
 
 
@@ -79,7 +79,7 @@ class Agent(AgentBase, KeepsMetadata, table=True):
 class AgentCreate(AgentBase, Input):
     """An agent to add to a session."""
 
-    id: UUID | None = Field(default=None, description="Id to give it; unset: a new one.")
+    id: Id | None = Field(default=None, description="Id to give it; unset: a new one.")
     status: AgentStatus = "pending"
     cost: float = Field(default=0.0, ge=0, description="US dollars, where no usage is recorded.")
     metadata_: dict[str, Any] = Field(default_factory=dict, alias="metadata", description="Whatever the application keeps with the agent.")
@@ -103,12 +103,12 @@ class AgentUpdate(Input):
     sdk_session_id: str | None = Field(default=None, max_length=255)
     sdk_agent_id: str | None = Field(default=None, max_length=255)
     name: str | None = None
-    checkpoint_id: int | None = Field(default=None, ge=-INT32, lt=INT32)
+    checkpoint_id: Integer | None = Field(default=None, ge=-INT32, lt=INT32)
     working_dir: str | None = None
-    input_tokens: int | None = Field(default=None, ge=0, lt=INT64)
-    output_tokens: int | None = Field(default=None, ge=0, lt=INT64)
-    cache_read_tokens: int | None = Field(default=None, ge=0, lt=INT64)
-    cache_write_tokens: int | None = Field(default=None, ge=0, lt=INT64)
+    input_tokens: Integer | None = Field(default=None, ge=0, lt=INT64)
+    output_tokens: Integer | None = Field(default=None, ge=0, lt=INT64)
+    cache_read_tokens: Integer | None = Field(default=None, ge=0, lt=INT64)
+    cache_write_tokens: Integer | None = Field(default=None, ge=0, lt=INT64)
     cost: float | None = Field(default=None, ge=0)
     error_message: str | None = None
     metadata_: dict[str, Any] | None = Field(default=None, alias="metadata", description="Replaces the whole object.")

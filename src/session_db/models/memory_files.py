@@ -7,6 +7,7 @@ from sqlalchemy import ForeignKeyConstraint, Index, Sequence, UniqueConstraint, 
 from sqlmodel import Field
 
 from session_db.models.table import BigInt, Input, Model, flag, moment
+from session_db.models.values import Id
 
 MEMORY_FILE_IDS = Sequence("memory_files_id_seq", metadata=Model.metadata, data_type=BigInt)
 
@@ -14,7 +15,7 @@ MEMORY_FILE_IDS = Sequence("memory_files_id_seq", metadata=Model.metadata, data_
 class MemoryFileBase(Model):
     """Fields that a caller may set and read."""
 
-    session_id: UUID = Field(description="Session that uses it.")
+    session_id: Id = Field(description="Session that uses it.")
     file_path: str = Field(min_length=1, max_length=500, description="Path of the file.")
     is_primary: bool = flag("Whether it is the session's main memory file.")
     loaded: bool = flag("Whether it is loaded now.", default=True)

@@ -6,9 +6,9 @@ import re
 from collections.abc import Iterator, Mapping, Sequence
 from datetime import UTC, datetime
 from decimal import ROUND_HALF_UP, Decimal
-from typing import Annotated, Any, ClassVar
+from typing import Any, ClassVar
 
-from pydantic import AfterValidator, model_validator
+from pydantic import model_validator
 from sqlalchemy import BigInteger, Dialect, MetaData, Numeric, Table, TypeDecorator, text
 from sqlalchemy import Text as SQLText
 from sqlalchemy.dialects.postgresql import JSON as POSTGRESQL_JSON
@@ -70,10 +70,6 @@ def as_utc(moment: datetime) -> datetime:
 def now() -> datetime:
     """Return the current time in UTC."""
     return datetime.now(UTC)
-
-
-Moment = Annotated[datetime, AfterValidator(as_utc)]
-"""A datetime input: aware, or naive and then UTC."""
 
 
 class UtcDateTime(TypeDecorator[datetime]):
@@ -303,9 +299,12 @@ def id_list(description: str) -> Any:
 
 
 class Input(Model):
-    """Base of the models that callers fill in: unknown fields are refused, and so is what PostgreSQL cannot hold."""
+    """Base of the models that callers fill in: unknown fields are refused, and so is what PostgreSQL cannot hold.
 
-    model_config = SQLModelConfig(extra="forbid", populate_by_name=True)
+    Nothing is guessed: 1 is not true, and "5" is not a number.
+    """
+
+    model_config = SQLModelConfig(extra="forbid", populate_by_name=True, strict=True)
 
     @model_validator(mode="after")
     def _storable(self) -> "Input":
