@@ -13,7 +13,7 @@ ifneq ($(PYTHON)$(shell test -x $(BIN)/python && cat $(READY) 2>/dev/null),$(CUR
 endif
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-servers check docs bench format lock set-up clean
+.PHONY: help demo test test-servers check docs openapi fuzz bench format lock set-up clean
 
 help: ## list these verbs
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-13s %s\n", $$1, $$2 }' Makefile
@@ -37,6 +37,12 @@ check: $(READY) ## lint, formatting, types and layers
 
 docs: $(READY) ## run every example in README.md and docs/
 	@$(BIN)/pytest tests/test_docs.py $(ARGS)
+
+openapi: $(READY) ## write docs/reference/openapi.json anew
+	@$(BIN)/python scripts/openapi.py
+
+fuzz: $(READY) ## ask the service whatever its OpenAPI document allows and forbids; SEED=… repeats a run
+	@scripts/fuzz $(ARGS)
 
 bench: $(READY) ## print what size costs: queries of a large database, writers beside a deletion
 	@$(BIN)/python -m benchmarks.queries $(ARGS)

@@ -76,6 +76,11 @@ class Plan:
         return self.number % 10 == 2
 
     @property
+    def is_connected(self) -> bool:
+        """Say whether a client follows it."""
+        return self.number % 50 == 1
+
+    @property
     def agents(self) -> int:
         return 1 + min(self.events // 50, 2_000)
 
@@ -106,7 +111,14 @@ class Plan:
     def status(self) -> str:
         if self.is_workflow:
             return ("build", "failed")[self.number % 2] if self.number % 100 < 10 else "complete"
-        return "terminated" if self.number % 20 == 3 else "idle"
+        return "terminated" if self.number % 20 == 3 else "active" if self.is_connected else "idle"
+
+    @property
+    def metadata(self) -> str:
+        """Return values that many sessions have, and a tempo that a five-hundredth of the chats about clips has."""
+        if self.is_recorded:
+            return '{"git_branch": "main", "client_version": "2.1.330"}'
+        return "{}" if self.is_workflow else f'{{"item_type": "clip", "bpm": {60 + self.number // 5 % 500}}}'
 
     @property
     def ended(self) -> int:
@@ -177,7 +189,7 @@ def sessions(plan: Plan, _random: Random) -> Iterator[str]:
         "t" if plan.is_recorded else "f",
         f"project-{plan.project:04d}",
         f"host-{plan.project % 20}",
-        '{"git_branch": "main", "client_version": "2.1.330"}' if plan.is_recorded else "{}",
+        plan.metadata,
         dollars(cost),
         *tokens,
         plan.messages,
@@ -278,6 +290,11 @@ def sdk_sessions(plan: Plan, _random: Random) -> Iterator[str]:
         yield row(plan.id, plan.id, plan.agent_id(0), "auto", timestamp(plan.began))
 
 
+def presence(plan: Plan, random: Random) -> Iterator[str]:
+    if plan.is_connected:
+        yield row(uuid7(plan.ended, random.getrandbits(72)), plan.id, "host-1 4711", timestamp(FIRST_DAY + 100 * YEAR))
+
+
 def transcripts(plan: Plan, _random: Random) -> Iterator[str]:
     """Give the session's own stream, with an entry for each event, and one with a single entry for each sub-agent."""
     if not plan.has_transcript:
@@ -347,6 +364,7 @@ TABLES = (
     ),
     Rows("activity_minutes", ("session_id", "minute", "events", "cost"), activity_minutes),
     Rows("memory_files", ("session_id", "id", "file_path", "is_primary", "loaded", "created_at", "updated_at"), memory_files),
+    Rows("presence", ("connection_id", "session_id", "worker", "expires_at"), presence),
     Rows("sdk_sessions", ("sdk_key", "session_id", "agent_id", "bound_by", "created_at"), sdk_sessions),
     Rows(
         "transcripts",

@@ -27,9 +27,9 @@ async def make_agent(db: AsyncSession, session: Session | UUID | None = None, **
     return await crud.create_agent(db, AgentCreate.model_validate({"session_id": session_id, "agent_type": "build"} | values))
 
 
-def event(session: Session | UUID, **values: Any) -> AgentLogCreate:
+def event(session: Session | UUID | str, **values: Any) -> AgentLogCreate:
     """Return an event to append."""
-    session_id = session if isinstance(session, UUID) else session.id
+    session_id = session.id if isinstance(session, Session) else session
     return AgentLogCreate.model_validate({"session_id": session_id, "event_category": "hook", "event_type": "PreToolUse"} | values)
 
 

@@ -39,12 +39,17 @@ class TestDefaults:
             "home": home,
             "schema_name": None,
             "pooler": None,
+            "listen_url": None,
             "pool_size": 10,
             "max_overflow": 20,
             "pool_recycle": 3600,
             "command_timeout": 30,
             "statement_cache_size": 512,
             "echo": False,
+            "allowed_hosts": "localhost",
+            "max_body_bytes": 64 * 1024 * 1024,
+            "open_probes": False,
+            "token": None,
         }
 
     def test_a_variable_of_another_program_is_none_of_ours(self, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -51,6 +51,11 @@ class Settings(BaseSettings):
         validation_alias="SESSION_DB_POOLER",
         description="`transaction`: between us and PostgreSQL stands a pooler (PgBouncer) that hands out a connection for a transaction.",
     )
+    listen_url: SecretStr | None = Field(
+        None,
+        validation_alias="SESSION_DB_LISTEN_URL",
+        description="The same database without the pooler between, to hear notifications; unset: `url`.",
+    )
     pool_size: int = Field(
         10, ge=1, validation_alias=AliasChoices("SESSION_DB_POOL_SIZE", "DB_POOL_SIZE"), description="Connections kept open per process."
     )
@@ -76,6 +81,21 @@ class Settings(BaseSettings):
         description="Prepared statements kept per connection; 0 switches them off, as `pooler` does.",
     )
     echo: bool = Field(default=False, validation_alias=AliasChoices("SESSION_DB_ECHO", "DB_ECHO"), description="Log every SQL statement.")
+
+    allowed_hosts: str = Field(
+        "localhost",
+        validation_alias="SESSION_DB_ALLOWED_HOSTS",
+        description="Names, separated by commas, under which the service is asked for; addresses are always allowed, `*` allows all.",
+    )
+    max_body_bytes: int = Field(
+        64 * 1024 * 1024, ge=1024, validation_alias="SESSION_DB_MAX_BODY_BYTES", description="Bytes that a request to the service may have."
+    )
+    open_probes: bool = Field(
+        default=False, validation_alias="SESSION_DB_OPEN_PROBES", description="Answer `/ready` and `/metrics` without a token."
+    )
+    token: SecretStr | None = Field(
+        None, validation_alias="SESSION_DB_TOKEN", description="Token that commands send to the service; unset: the one in `home`/token."
+    )
 
     _files: tuple[Path, ...] = PrivateAttr(())
 

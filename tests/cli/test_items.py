@@ -195,7 +195,8 @@ class TestLog:
             (2, "two\nlines"),
             (1, "one"),
         ]
-        assert set(first["items"][0]) == {"clip_id", "version", "code", "metadata", "session_id", "message_index", "created_at"}
+        fields = {"clip_id", "version", "code", "code_bytes", "metadata", "session_id", "message_index", "created_at"}
+        assert set(first["items"][0]) == fields
         output = cli("clips", "log", "kick", "--limit", "2").stdout
         assert output.startswith("Clip kick is at version 4.\n")
         assert f"session-db clips log kick --cursor {first['next_cursor']}" in output
@@ -274,6 +275,17 @@ class TestDiff:
             "The code of version 1 and of version 4 is the same.",
             "The metadata is another one; --json shows both.",
         ]
+
+    def test_long_codes_are_said_to_be_compared_as_a_whole(self, cli: CommandLine) -> None:
+        lines = [b"line %d\n" % number for number in range(1_500)]
+        coded(cli, b"".join(lines))
+        coded(cli, b"".join([*lines[:700], b"new\n", *lines[701:]]))
+        result = cli("clips", "diff", "kick")
+        assert result.stdout.splitlines()[2:] == ["@@ -698,7 +698,7 @@", *(f" line {n}" for n in (697, 698, 699)), "-line 700", "+new"] + [
+            f" line {n}" for n in (701, 702, 703)
+        ]
+        assert "Too long to compare line by line" in result.stderr
+        assert cli.json("clips", "diff", "kick")["is_line_by_line"] is False
 
     @pytest.mark.parametrize(
         ("arguments", "exit_code", "reason"),

@@ -10,13 +10,14 @@ from sqlalchemy import func, select
 from sqlmodel import col
 
 from session_db import crud
+from session_db.crud.adopting import adopt_session
 from session_db.crud.locking import lock_session
 from session_db.crud.sdk_sessions import bind_sdk_session, get_sdk_session, main_agent_id
 from session_db.crud.usage import TOKENS, put_usage
 from session_db.database import UnitOfWork, async_session, get_async_session
 from session_db.errors import Conflict
 from session_db.ids import derived_id, new_id
-from session_db.models import ActivityMinute, Agent, AgentUpdate, MemoryFileCreate, Session
+from session_db.models import ActivityMinute, Agent, AgentUpdate, MemoryFileCreate, SDKSession, Session
 from tests.databases import Database
 from tests.factories import event, make_agent, make_session, message
 
@@ -67,6 +68,16 @@ class TestAdopt:
         binding = await get_sdk_session(db, str(chat.id))
         assert binding is not None
         assert (binding.session_id, binding.agent_id, binding.bound_by) == (workflow.id, agent.id, "agent")
+        assert binding.moved_from == chat.id
+
+    async def test_where_it_went_is_known_after_another_move(self, db: UnitOfWork) -> None:
+        chat, _, _ = await recorded(db)
+        workflow, last = await make_session(db, session_slug="feature"), await make_session(db, session_slug="last")
+        agent = await make_agent(db, workflow, sdk_session_id=str(chat.id))
+        await bind_sdk_session(db, "own", workflow.id, agent.id, "auto")
+        await adopt_session(db, await lock_session(db, workflow.id), agent.id, await make_agent(db, last))
+        bindings = (await db.execute(select(SDKSession))).scalars()
+        assert {binding.moved_from: binding.session_id for binding in bindings} == {chat.id: last.id, workflow.id: last.id}
 
     async def test_a_new_agent_adopts_too(self, db: UnitOfWork) -> None:
         chat, _, _ = await recorded(db)

@@ -36,6 +36,8 @@ from session_db.models import (
     SessionUpdate,
     SongCreate,
     SongUpdate,
+    Token,
+    TokenCreate,
 )
 from session_db.models.sessions import normalised_directory
 from session_db.models.table import Input
@@ -80,6 +82,10 @@ def _item(key: str, **more: Any) -> Callable[[Targets], dict[str, Any]]:
     return lambda _: {key: f"new {next(_numbers)}", "project_id": "project", "name": "name", **more}
 
 
+async def _make_token(db: UnitOfWork, data: TokenCreate) -> Token:
+    return (await crud.create_token(db, data)).token
+
+
 WRITERS: dict[str, Writer] = {
     "create_session": Writer(SessionCreate, lambda _: {"agent_name": "strudel"}, lambda db, _, data: crud.create_session(db, data)),
     "create_session with a slug": Writer(
@@ -94,6 +100,7 @@ WRITERS: dict[str, Writer] = {
     ),
     "update_agent": Writer(AgentUpdate, lambda _: {}, lambda db, at, data: crud.update_agent(db, at.agent.id, data, at.session.id)),
     "create_agent_log": Writer(AgentLogCreate, lambda at: event(at.session).changes(), lambda db, _, data: crud.create_agent_log(db, data)),
+    "create_token": Writer(TokenCreate, lambda _: {"name": "laptop"}, lambda db, _, data: _make_token(db, data)),
     "create_memory_file": Writer(
         MemoryFileCreate,
         lambda at: {"session_id": at.session.id, "file_path": f"/{next(_numbers)}"},
@@ -314,6 +321,11 @@ READERS: list[tuple[str, Callable[[UnitOfWork, Any], Awaitable[Any]]]] = [
     ("working_dir", lambda db, value: crud.list_sessions(db, working_dir=value)),
     ("agent_name", lambda db, value: crud.list_sessions(db, agent_name=value)),
     ("current_project", lambda db, value: crud.list_sessions(db, current_project=value)),
+    ("activity", lambda db, value: crud.list_sessions(db, activity=value)),
+    ("pinned", lambda db, value: crud.list_sessions(db, pinned=value)),
+    ("text", lambda db, value: crud.list_sessions(db, text=value)),
+    ("metadata", lambda db, value: crud.list_sessions(db, metadata=value)),
+    ("metadata", lambda db, value: crud.list_sessions(db, metadata={"a": value})),
     ("limit", lambda db, value: crud.list_sessions(db, limit=value)),
     ("cursor", lambda db, value: crud.list_sessions(db, cursor=value)),
     ("id", crud.get_agent),
@@ -335,12 +347,33 @@ READERS: list[tuple[str, Callable[[UnitOfWork, Any], Awaitable[Any]]]] = [
     ("limit", lambda db, value: crud.load_messages_paginated(db, ID, page_size=value)),
     ("session_id", crud.get_session_memory_files),
     ("session_id", crud.get_primary_memory_file),
+    ("id", lambda db, value: crud.get_memory_file(db, ID, value)),
+    ("session_id", lambda db, value: crud.get_memory_file(db, value, 7)),
     ("id", lambda db, value: crud.update_memory_file(db, value, MemoryFileUpdate(loaded=True))),
+    ("session_id", lambda db, value: crud.update_memory_file(db, 7, MemoryFileUpdate(loaded=True), session_id=value)),
+    ("id", crud.revoke_token),
+    ("limit", lambda db, value: crud.list_tokens(db, limit=value)),
+    ("cursor", lambda db, value: crud.list_tokens(db, cursor=value)),
     ("id", crud.delete_memory_file),
     ("clip_id", crud.get_clip),
     ("clip_id", crud.delete_clip),
     ("clip_id", lambda db, value: crud.update_clip(db, value, ClipUpdate(code="a"))),
     ("clip_id", crud.list_clip_versions),
+    ("clip_id", lambda db, value: crud.diff_clip_versions(db, value, 1, 2)),
+    ("version", lambda db, value: crud.diff_clip_versions(db, "kick", 1, value)),
+    ("session_id", crud.list_transcripts),
+    ("cursor", lambda db, value: crud.list_transcripts(db, ID, cursor=value)),
+    ("id", lambda db, value: crud.get_transcript(db, ID, value)),
+    ("transcript_id", lambda db, value: crud.list_transcript_entries(db, ID, value)),
+    ("seq", lambda db, value: crud.list_transcript_entries(db, ID, ID, after_seq=value)),
+    ("cursor", lambda db, value: crud.list_transcript_entries(db, ID, ID, cursor=value)),
+    ("seq", lambda db, value: crud.get_transcript_entry(db, ID, ID, value)),
+    ("by", lambda db, value: crud.list_usage(db, by=value)),
+    ("id", lambda db, value: crud.list_usage(db, by="agent", session_id=value)),
+    ("since", lambda db, value: crud.list_usage(db, by="day", since=value)),
+    ("zone", lambda db, value: crud.list_usage(db, by="day", timezone=value)),
+    ("cursor", lambda db, value: crud.list_usage(db, by="day", cursor=value)),
+    ("cursor", lambda db, value: crud.list_usage(db, by="model", cursor=value)),
     ("project_id", crud.list_clips),
     ("cursor", lambda db, value: crud.list_clips(db, cursor=value)),
     ("song_id", crud.get_song),

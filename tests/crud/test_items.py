@@ -168,7 +168,7 @@ class TestClipVersions:
         await crud.update_clip(db, "kick", ClipUpdate(name="Other"))
         await crud.update_clip(db, "kick", ClipUpdate(code="two"))
         await crud.update_clip(db, "kick", ClipUpdate(code="three"))
-        versions = await crud.list_clip_versions(db, "kick")
+        versions = await crud.list_clip_versions(db, "kick", whole=True)
         assert [(v.version, v.code, v.metadata_, v.session_id, v.message_index) for v in versions] == [
             (3, "two", {"bpm": 2}, None, None),
             (1, "one", {"bpm": 1}, session_id, 7),
@@ -188,7 +188,8 @@ class TestClipVersions:
         await crud.delete_clip(db, "kick")
         await make_clip(db, code="three")
         await crud.update_clip(db, "kick", ClipUpdate(code="four"))
-        assert [(v.version, v.code) for v in await crud.list_clip_versions(db, "kick")] == [(3, "three"), (2, "two"), (1, "one")]
+        versions = await crud.list_clip_versions(db, "kick", whole=True)
+        assert [(v.version, v.code) for v in versions] == [(3, "three"), (2, "two"), (1, "one")]
 
     async def test_who_saw_a_clip_that_was_deleted_and_made_again_is_told(self, db: UnitOfWork) -> None:
         seen = await make_clip(db, code="one")
@@ -202,8 +203,8 @@ class TestClipVersions:
         await make_clip(db, code="0")
         for number in range(1, 4):
             await crud.update_clip(db, "kick", ClipUpdate(code=str(number)))
-        page = await crud.list_clip_versions(db, "kick", limit=2)
-        rest = await crud.list_clip_versions(db, "kick", limit=2, cursor=page.next_cursor)
+        page = await crud.list_clip_versions(db, "kick", whole=True, limit=2)
+        rest = await crud.list_clip_versions(db, "kick", whole=True, limit=2, cursor=page.next_cursor)
         assert [v.code for v in page + rest] == ["2", "1", "0"]
         assert rest.next_cursor is None
 
@@ -233,7 +234,7 @@ class TestRestoreClipVersion:
         saved = await crud.restore_clip_version(db, "kick", 1, ClipUpdate(session_id=session_id), expected_version=2)
         assert saved == (clip, "changed")
         assert (clip.code, clip.metadata_, clip.version) == ("one", {"bpm": 1}, 3)
-        newest = (await crud.list_clip_versions(db, "kick"))[0]
+        newest = (await crud.list_clip_versions(db, "kick", whole=True))[0]
         assert (newest.version, newest.code, newest.session_id) == (2, "two", session_id)
 
     async def test_a_changed_metadata_stays_out_of_the_version(self, db: UnitOfWork) -> None:

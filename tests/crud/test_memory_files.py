@@ -74,6 +74,21 @@ class TestGetMemoryFileByPath:
         assert await crud.get_memory_file_by_path(db, session.id, "a") is None
 
 
+class TestGetMemoryFile:
+    async def test_a_session_has_its_own(self, db: UnitOfWork) -> None:
+        session, other = await make_session(db), await make_session(db)
+        file = await make_memory_file(db, session.id, "a")
+        assert await crud.get_memory_file(db, session.id, file.id or 0) is file
+        assert await crud.get_memory_file(db, other.id, file.id or 0) is None
+        assert await crud.get_memory_file(db, session.id, 0) is None
+
+    async def test_a_deleted_session_has_none(self, db: UnitOfWork) -> None:
+        session = await make_session(db)
+        file = await make_memory_file(db, session.id, "a")
+        await crud.delete_session(db, session.id)
+        assert await crud.get_memory_file(db, session.id, file.id or 0) is None
+
+
 class TestUpdateMemoryFile:
     async def test_only_what_was_set_changes(self, db: UnitOfWork) -> None:
         session = await make_session(db)
@@ -104,8 +119,25 @@ class TestUpdateMemoryFile:
         with pytest.raises(InvalidInput, match="loaded cannot be cleared"):
             await crud.update_memory_file(db, file.id or 0, MemoryFileUpdate(loaded=None))
 
+    async def test_a_file_of_another_session_is_not_found(self, db: UnitOfWork) -> None:
+        session, other = await make_session(db), await make_session(db)
+        file = await make_memory_file(db, session.id, "a")
+        change = MemoryFileUpdate(loaded=False)
+        assert await crud.update_memory_file(db, file.id or 0, change, session_id=other.id) is None
+        assert file.loaded is True
+        assert await crud.update_memory_file(db, file.id or 0, change, session_id=session.id) is file
+        assert file.loaded is False
+
 
 class TestDeleteMemoryFile:
+    async def test_a_file_of_another_session_stays(self, db: UnitOfWork) -> None:
+        session, other = await make_session(db), await make_session(db)
+        file = await make_memory_file(db, session.id, "a")
+        assert await crud.delete_memory_file(db, file.id or 0, session_id=other.id) is False
+        assert await crud.get_memory_file(db, session.id, file.id or 0) is file
+        assert await crud.delete_memory_file(db, file.id or 0, session_id=session.id) is True
+        assert await crud.get_memory_file(db, session.id, file.id or 0) is None
+
     async def test_it_is_gone_once(self, db: UnitOfWork) -> None:
         session = await make_session(db)
         file = await make_memory_file(db, session.id, "a")

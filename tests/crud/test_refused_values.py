@@ -11,7 +11,7 @@ import pytest
 from session_db import crud
 from session_db.database import UnitOfWork
 from session_db.errors import InvalidInput
-from session_db.models import ClipUpdate, MemoryFileUpdate
+from session_db.models import ClipUpdate, MemoryFileUpdate, SessionPatch
 from tests.factories import make_session, message
 
 ID = UUID(int=7)
@@ -23,6 +23,7 @@ TEXTS: dict[str, Call] = {
     "list_sessions working_dir": lambda db, value: crud.list_sessions(db, working_dir=f"/{value}"),
     "list_sessions agent_name": lambda db, value: crud.list_sessions(db, agent_name=value),
     "list_sessions current_project": lambda db, value: crud.list_sessions(db, current_project=value),
+    "list_sessions activity": lambda db, value: crud.list_sessions(db, activity=value),
     "get_session_by_slug": crud.get_session_by_slug,
     "get_session_by_slug working_dir": lambda db, value: crud.get_session_by_slug(db, "auth", f"/{value}"),
     "list_agents status": lambda db, value: crud.list_agents(db, ID, status=value),
@@ -35,12 +36,16 @@ TEXTS: dict[str, Call] = {
     "update_clip": lambda db, value: crud.update_clip(db, value, ClipUpdate(code="a")),
     "delete_clip": crud.delete_clip,
     "list_clip_versions": crud.list_clip_versions,
+    "diff_clip_versions": lambda db, value: crud.diff_clip_versions(db, value, 1, 2),
     "get_song": crud.get_song,
     "delete_playlist": crud.delete_playlist,
 }
 NUMBERS: dict[str, Call] = {
     "load_messages_paginated": lambda db, value: crud.load_messages_paginated(db, ID, before_index=value),
     "list_agent_logs": lambda db, value: crud.list_agent_logs(db, ID, after_index=value),
+    "list_transcript_entries": lambda db, value: crud.list_transcript_entries(db, ID, ID, after_seq=value),
+    "get_transcript_entry": lambda db, value: crud.get_transcript_entry(db, ID, ID, value),
+    "get_memory_file": lambda db, value: crud.get_memory_file(db, ID, value),
     "update_memory_file": lambda db, value: crud.update_memory_file(db, value, MemoryFileUpdate(loaded=True)),
     "delete_memory_file": crud.delete_memory_file,
 }
@@ -50,9 +55,17 @@ IDS: dict[str, Call] = {
     "delete_session": crud.delete_session,
     "update_session_activity": crud.update_session_activity,
     "get_message_count": crud.get_message_count,
+    "list_transcripts": crud.list_transcripts,
+    "get_transcript": lambda db, value: crud.get_transcript(db, ID, value),
+    "list_transcript_entries": lambda db, value: crud.list_transcript_entries(db, ID, value),
+    "list_usage": lambda db, value: crud.list_usage(db, by="day", session_id=value),
     "load_messages_paginated": crud.load_messages_paginated,
     "save_display_messages": lambda db, value: crud.save_display_messages(db, value, [message()]),
     "erase_deleted_sessions": crud.erase_deleted_sessions,
+    "patch_session": lambda db, value: crud.patch_session(db, value, SessionPatch(title="New")),
+    "get_memory_file": lambda db, value: crud.get_memory_file(db, value, 7),
+    "delete_memory_file": lambda db, value: crud.delete_memory_file(db, 7, session_id=value),
+    "revoke_token": crud.revoke_token,
 }
 
 

@@ -25,6 +25,8 @@ COMMANDS = {
     "doctor": ("database", "Check settings, server and tables, and say what to do."),
     "import": ("importing", "Import recorded Claude Code sessions. Goes on where the last import stopped; a second one changes nothing."),
     "demo": ("demo", "Import a recorded run of a real agent, and show it."),
+    "serve": ("serve", "Run the service: REST and live streams, until Ctrl-C or SIGTERM."),
+    "login": ("login", "Ask the running service for a link that logs a browser in, once, within ten minutes."),
 }
 GROUPS = {
     "sessions": ("session_changes", "List, show, create, update and delete sessions."),
@@ -35,6 +37,7 @@ GROUPS = {
     "clips": ("clips", "List, show, set and delete clips."),
     "songs": ("songs", "List, show, set and delete songs."),
     "playlists": ("playlists", "List, show, set and delete playlists."),
+    "tokens": ("tokens", "Create, list and revoke tokens of the service."),
 }
 """By the name of the command: the module that has it, imported when it is run, and what it does."""
 

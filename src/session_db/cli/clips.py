@@ -1,8 +1,5 @@
 """The commands ``clips list|show|set|delete``, and ``log|diff|restore`` for their versions."""
 
-import difflib
-import io
-from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Annotated, Any
 
@@ -13,12 +10,13 @@ from rich.text import Text
 from session_db import crud
 from session_db.cli.inputs import JSON, Cursor, Limit, text_or_file
 from session_db.cli.items import ID, ExpectedVersion, Kind, Metadata, Name, Project, commands, print_saved, save
-from session_db.cli.output import ago, console, is_narrow, one_line, print_json, quoted
+from session_db.cli.output import ago, console, is_narrow, messages_console, one_line, page_json, print_json, quoted
 from session_db.cli.running import refuse_bytes, run
 from session_db.crud import Page, Saved
+from session_db.crud.clips import unified_diff
 from session_db.database import UnitOfWork, get_async_session, in_transaction
 from session_db.errors import NotFound
-from session_db.models import Clip, ClipRead, ClipUpdate, ClipVersion
+from session_db.models import Clip, ClipRead, ClipUpdate, ClipVersionRead
 
 CLIPS = Kind(
     noun="clip",
@@ -34,7 +32,6 @@ CLIPS = Kind(
 app = commands(CLIPS)
 
 _STYLES = {"+": "green", "-": "red", "@": "cyan"}
-_NO_END_OF_LINE = "\\ No newline at end of file\n"
 
 
 @app.command("set")
@@ -65,10 +62,10 @@ def log(
 ) -> None:
     """List the former versions of a clip, the newest first; those of a deleted clip, too."""
 
-    async def load_page() -> tuple[Clip | None, Page[ClipVersion]]:
+    async def load_page() -> tuple[Clip | None, Page[ClipVersionRead]]:
         refuse_bytes(id=clip_id, cursor=cursor)
         async with get_async_session() as db:
-            page = await crud.list_clip_versions(db, clip_id, limit=limit, cursor=cursor)
+            page = await crud.list_clip_versions(db, clip_id, whole=as_json, limit=limit, cursor=cursor)
             clip = await crud.get_clip(db, clip_id)
         if clip is None and not page and cursor is None:
             raise CLIPS.unknown(clip_id)
@@ -76,16 +73,12 @@ def log(
 
     clip, page = run(load_page, as_json=as_json)
     if as_json:
-        print_json({"items": [_version_json(version) for version in page], "next_cursor": page.next_cursor})
+        print_json(page_json(page, page.next_cursor))
     else:
         _print_log(clip_id, clip, page)
 
 
-def _version_json(version: ClipVersion) -> dict[str, Any]:
-    return version.model_dump(mode="json", exclude={"metadata_"}) | {"metadata": dict(version.metadata_)}
-
-
-def _print_log(clip_id: str, clip: Clip | None, page: Page[ClipVersion]) -> None:
+def _print_log(clip_id: str, clip: Clip | None, page: Page[ClipVersionRead]) -> None:
     now = f"is at version {clip.version}" if clip else "was deleted"
     console().print(Text(f"Clip {one_line(clip_id)} {now}.{'' if page else ' No former versions are kept.'}"), soft_wrap=True)
     if not page:
@@ -93,12 +86,12 @@ def _print_log(clip_id: str, clip: Clip | None, page: Page[ClipVersion]) -> None
     table = Table(box=None, padding=(0, 1), header_style="dim")
     table.add_column("version", justify="right")
     table.add_column("replaced", justify="right", no_wrap=True)
-    table.add_column("lines", justify="right", no_wrap=True)
+    table.add_column("bytes", justify="right", no_wrap=True)
     if not is_narrow():
         table.add_column("by session", no_wrap=True)
     for version in page:
         session = "-" if version.session_id is None else str(version.session_id)
-        cells = (str(version.version), ago(version.created_at), f"{len(_lines(version.code)):,}", session)
+        cells = (str(version.version), ago(version.created_at), f"{version.code_bytes:,}", session)
         table.add_row(*cells[: len(table.columns)])
     console().print(table)
     if page.next_cursor:
@@ -131,16 +124,21 @@ def diff(
             return await _sides(db, clip_id, from_version, to_version)
 
     old, new = run(load, as_json=as_json)
-    lines = list(_unified(clip_id, old, new))
+    name = one_line(clip_id)
+    text, is_line_by_line = unified_diff(old.code, new.code, f"{name} version {old.version}", f"{name} version {new.version}")
     if as_json:
-        print_json({"clip_id": clip_id, "from": vars(old), "to": vars(new), "diff": "".join(lines)})
+        print_json({"clip_id": clip_id, "from": vars(old), "to": vars(new), "diff": text, "is_line_by_line": is_line_by_line})
         return
     out = console()
-    for line in lines:
+    for line in text.split("\n")[:-1]:
         # As it is, without wrapping: it may go to a file, or to a program that applies it.
-        out.out(_visible(line.removesuffix("\n")), style=_STYLES.get(line[0]), highlight=False)
-    if not lines:
+        out.out(_visible(line), style=_STYLES.get(line[0]), highlight=False)
+    if not text:
         out.print(Text(f"The code of version {old.version} and of version {new.version} is the same."))
+    elif not is_line_by_line:
+        messages_console().print(
+            Text("Too long to compare line by line: all from the first difference to the last is shown as replaced.", style="dim")
+        )
     if old.metadata != new.metadata:
         out.print(Text("The metadata is another one; --json shows both.", style="dim"))
 
@@ -167,8 +165,8 @@ async def _side(db: UnitOfWork, clip_id: str, version: int, present: Side | None
 
 
 async def _last_before(db: UnitOfWork, clip_id: str, version: int | None) -> Side | None:
-    page = await crud.list_clip_versions(db, clip_id, before_version=version, limit=1)
-    return Side(page[0].version, page[0].code, dict(page[0].metadata_)) if page else None
+    page = await crud.list_clip_versions(db, clip_id, before_version=version, whole=True, limit=1)
+    return Side(page[0].version, page[0].code or "", page[0].metadata_) if page else None
 
 
 def _not_kept(clip_id: str, version: int) -> NotFound:
@@ -177,21 +175,6 @@ def _not_kept(clip_id: str, version: int) -> NotFound:
         clip_id=clip_id,
         version=version,
     )
-
-
-def _unified(clip_id: str, old: Side, new: Side) -> Iterator[str]:
-    """Return the lines of a unified diff, each with its end of line."""
-    name = one_line(clip_id)
-    names = f"{name} version {old.version}", f"{name} version {new.version}"
-    for line in difflib.unified_diff(_lines(old.code), _lines(new.code), names[0], names[1]):
-        yield line.removesuffix("\n") + "\n"
-        if not line.endswith("\n"):
-            yield _NO_END_OF_LINE
-
-
-def _lines(code: str) -> list[str]:
-    """Return lines as an editor and patch count them: what else ends a line for Python is a character of it."""
-    return list(io.StringIO(code, newline="\n"))
 
 
 def _visible(line: str) -> str:

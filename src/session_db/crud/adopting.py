@@ -56,6 +56,8 @@ async def adopt_session(db: AsyncSession, adopted: Session, main_agent_id: UUID,
     await move_rows.copy(MemoryFile, "file_path", instead={"is_primary": literal(value=False)})
     for binding in await all_of(db, select(SDKSession).where(col(SDKSession.session_id) == source)):
         binding.session_id, binding.bound_by = target, "agent"
+        # One that came from another session keeps that: its followers find the way to the end, too.
+        binding.moved_from = binding.moved_from or source
         binding.agent_id = agents.get(binding.agent_id, binding.agent_id)
     last_activity = adopted.last_activity
     mark_deleted(adopted)

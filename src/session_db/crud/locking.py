@@ -9,6 +9,7 @@ from sqlmodel import col
 
 from session_db.crud.rows import one_or_none
 from session_db.errors import NotFound
+from session_db.live import note_changed
 from session_db.models import Session
 
 
@@ -44,4 +45,7 @@ async def lock_session_if_any(db: AsyncSession, session_id: UUID) -> Session | N
     """Lock one session until the transaction ends and return it as it is now, or None where there is none or it was deleted."""
     query = select(Session).where(col(Session.id) == session_id, col(Session.deleted_at).is_(None)).with_for_update(key_share=True)
     session: Session | None = await one_or_none(db, query)
+    if session is not None:
+        # Whoever locks it is about to change it.
+        note_changed(db, session_id)
     return session

@@ -49,6 +49,12 @@ async def get_primary_memory_file(db: AsyncSession, session_id: UUID) -> MemoryF
     return primary
 
 
+async def get_memory_file(db: AsyncSession, session_id: UUID, file_id: int) -> MemoryFile | None:
+    """Return the session's memory file with this id, or None where it has none."""
+    memory_file: MemoryFile | None = await one_or_none(db, _by_id(file_id, session_id))
+    return memory_file
+
+
 async def get_memory_file_by_path(db: AsyncSession, session_id: UUID, file_path: str) -> MemoryFile | None:
     """Return the session's memory file with this path, or None where it has none."""
     query = _live().where(col(MemoryFile.session_id) == session_id, col(MemoryFile.file_path) == file_path)
@@ -56,14 +62,18 @@ async def get_memory_file_by_path(db: AsyncSession, session_id: UUID, file_path:
     return memory_file
 
 
-async def update_memory_file(db: AsyncSession, file_id: int, memory_update: MemoryFileUpdate) -> MemoryFile | None:
+async def update_memory_file(
+    db: AsyncSession, file_id: int, memory_update: MemoryFileUpdate, *, session_id: UUID | None = None
+) -> MemoryFile | None:
     """Apply what was set, and return the memory file, or None where there is none. A new primary one takes the flag from the old.
+
+    With a ``session_id`` a file of another session is none.
 
     Raises:
         AlreadyExists: the session has this path already.
         InvalidInput: a value is cleared.
     """
-    memory_file = await _lock(db, file_id)
+    memory_file = await _lock(db, file_id, session_id)
     if memory_file is None:
         return None
     changes: dict[str, Any] = memory_update.changes()
@@ -79,9 +89,12 @@ async def update_memory_file(db: AsyncSession, file_id: int, memory_update: Memo
     return memory_file
 
 
-async def delete_memory_file(db: AsyncSession, file_id: int) -> bool:
-    """Take a memory file out of its session; return whether there was one. The file itself stays."""
-    memory_file = await _lock(db, file_id)
+async def delete_memory_file(db: AsyncSession, file_id: int, *, session_id: UUID | None = None) -> bool:
+    """Take a memory file out of its session; return whether there was one. The file itself stays.
+
+    With a ``session_id`` a file of another session is none.
+    """
+    memory_file = await _lock(db, file_id, session_id)
     if memory_file is None:
         return False
     await db.delete(memory_file)
@@ -89,15 +102,20 @@ async def delete_memory_file(db: AsyncSession, file_id: int) -> bool:
     return True
 
 
-async def _lock(db: AsyncSession, file_id: int) -> MemoryFile | None:
+async def _lock(db: AsyncSession, file_id: int, session_id: UUID | None) -> MemoryFile | None:
     """Return the memory file as it is now, its session locked until the transaction ends."""
-    query = _live().where(col(MemoryFile.id) == file_id)
+    query = _by_id(file_id, session_id)
     memory_file: MemoryFile | None = await one_or_none(db, query)
     if memory_file is None or await lock_session_if_any(db, memory_file.session_id) is None:
         return None
     # Read again: it may have changed, or gone, while this one waited for the lock.
     present: MemoryFile | None = await one_or_none(db, query)
     return present
+
+
+def _by_id(file_id: int, session_id: UUID | None) -> Any:
+    query = _live().where(col(MemoryFile.id) == file_id)
+    return query if session_id is None else query.where(col(MemoryFile.session_id) == session_id)
 
 
 def _live() -> Any:

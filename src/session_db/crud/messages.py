@@ -10,6 +10,7 @@ from sqlalchemy.ext.asyncio import AsyncSession
 from sqlmodel import col
 
 from session_db.crud.agent_logs import later_activity
+from session_db.crud.idempotency import refuse_another_body, with_client_ids
 from session_db.crud.locking import lock_session
 from session_db.crud.paging import Page, checked_limit, decode_cursor, page_of
 from session_db.crud.rows import move, one_of, one_or_none, run
@@ -27,7 +28,12 @@ class AppendedMessage(NamedTuple):
 
 
 async def save_display_messages(
-    db: AsyncSession, session_id: UUID, messages: Sequence[Mapping[str, Any]], *, last_activity: datetime | None = None
+    db: AsyncSession,
+    session_id: UUID,
+    messages: Sequence[Mapping[str, Any]],
+    *,
+    last_activity: datetime | None = None,
+    idempotency_key: str | None = None,
 ) -> list[AppendedMessage]:
     """Append messages after those that the session has, and say where each stands.
 
@@ -37,13 +43,19 @@ async def save_display_messages(
         messages: ``{"role", "content", "timestamp"}``, optionally ``context``, ``code_changes`` and keys of your own. A ``client_id`` is
             taken out: a message whose client_id the session has already changes nothing.
         last_activity: when the newest of them was said; unset: now.
+        idempotency_key: makes a retry safe: it gives the messages that have none the client_ids ``key:0``, ``key:1``, ….
 
     Raises:
         NotFound: there is no such session.
-        InvalidInput: a message is none to display; nothing is appended then.
+        InvalidInput: a message is none to display, or the key is none; nothing is appended then.
+        Conflict: the session has other messages with this key; nothing is appended then.
     """
     checked = [checked_message(message, f"messages[{number}]") for number, message in enumerate(messages)]
+    if idempotency_key is not None:
+        checked = with_client_ids(idempotency_key, checked)
     session = await lock_session(db, session_id)
+    if idempotency_key is not None:
+        await refuse_another_body(db, session_id, idempotency_key, messages, checked)
     client_ids = {client_id for client_id, _ in checked if client_id is not None}
     known = await _indexes(db, session_id, client_ids) if client_ids else {}
     appended: list[AppendedMessage] = []

@@ -3,7 +3,7 @@
 import base64
 import json
 from collections.abc import Awaitable, Callable, Iterable, Sequence
-from datetime import datetime
+from datetime import date, datetime
 from typing import Any, Generic, TypeVar
 from uuid import UUID
 
@@ -56,6 +56,7 @@ async def read_page(  # noqa: PLR0913  each says what the page is
     limit: int,
     filters: Sequence[Any] = (),
     descending: bool = False,
+    walked: int | None = None,
     read: Callable[[AsyncSession, Any], Awaitable[list[Row]]] = all_of,
 ) -> Page[Row]:
     """Read a page of a query's rows in the order of its key, which an index gives.
@@ -68,9 +69,10 @@ async def read_page(  # noqa: PLR0913  each says what the page is
         filters: conditions that no index of the key has. At most ``WALKED`` rows are looked at for those that match, so the page may be
             short and have a next one.
         descending: the other way round.
+        walked: how many rows are looked at in place of ``WALKED``.
         read: how the rows are read.
     """
-    end = await _end_of_walk(db, query, key, descending=descending) if filters else None
+    end = await _end_of_walk(db, query, key, WALKED if walked is None else walked, descending=descending) if filters else None
     if end is not None:
         reached = tuple_(*key) >= tuple_(*end) if descending else tuple_(*key) <= tuple_(*end)
         query = query.where(reached)
@@ -81,14 +83,14 @@ async def read_page(  # noqa: PLR0913  each says what the page is
     return page
 
 
-async def _end_of_walk(db: AsyncSession, query: Any, key: Sequence[Any], *, descending: bool) -> list[Any] | None:
+async def _end_of_walk(db: AsyncSession, query: Any, key: Sequence[Any], walked: int, *, descending: bool) -> list[Any] | None:
     """Return the key of the last row that a page may look at, or None where the rows end before."""
     # Inside of a subquery nobody looks at the values any more.
     refuse_incomparable(query)
     order = _ordered(key, descending=descending)
-    walk = query.with_only_columns(*key, func.row_number().over(order_by=order).label("place")).order_by(*order).limit(WALKED).subquery()
+    walk = query.with_only_columns(*key, func.row_number().over(order_by=order).label("place")).order_by(*order).limit(walked).subquery()
     *columns, place = walk.c
-    row = (await run(db, select(*columns).where(place == WALKED))).first()
+    row = (await run(db, select(*columns).where(place == walked))).first()
     return None if row is None else list(row)
 
 
@@ -115,6 +117,8 @@ def _value(value: Any, kind: type) -> Any:
     """Return the value as a column of this type may be compared with it; any error means that no list gave it."""
     if kind is datetime:
         return as_utc(datetime.fromisoformat(value))
+    if kind is date:
+        return date.fromisoformat(value)
     if kind is UUID:
         return UUID(value)
     if type(value) is not kind:

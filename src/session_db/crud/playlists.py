@@ -68,11 +68,16 @@ async def save_playlist(
     return await PLAYLISTS.save(db, playlist_id, playlist_update, expected_version, create=create_playlist, update=update_playlist)
 
 
-async def delete_playlist(db: AsyncSession, playlist_id: str) -> bool:
-    """Delete a playlist; return whether there was one."""
+async def delete_playlist(db: AsyncSession, playlist_id: str, *, expected_version: int | None = None) -> bool:
+    """Delete a playlist; return whether there was one.
+
+    Raises:
+        StaleVersion: the playlist is not at the expected version any more.
+    """
     playlist = await PLAYLISTS.lock(db, playlist_id)
     if playlist is None:
         return False
+    PLAYLISTS.check_version(playlist, expected_version)
     await db.delete(playlist)
     await db.flush()
     return True

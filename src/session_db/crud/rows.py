@@ -4,7 +4,7 @@ from collections.abc import Iterable
 from typing import Any
 from uuid import UUID
 
-from sqlalchemy import BigInteger, BindParameter, False_, Integer, String, Text, True_, Uuid, any_, inspect, literal, update
+from sqlalchemy import BigInteger, BindParameter, Boolean, False_, Integer, String, Text, True_, Uuid, any_, inspect, literal, update
 from sqlalchemy.dialects.postgresql import ARRAY
 from sqlalchemy.ext.asyncio import AsyncSession
 from sqlalchemy.orm.attributes import set_committed_value
@@ -59,6 +59,8 @@ def _wanted(kind: Any, value: Any) -> str | None:
     """Return what a column of this type is compared with, or None where the value is that."""
     if isinstance(kind, Uuid):
         return None if isinstance(value, UUID) or _is_uuid(value) else "a UUID"
+    if isinstance(kind, Boolean):
+        return None if isinstance(value, bool) else "true or false"
     if isinstance(kind, Integer):
         bits = 63 if isinstance(kind, BigInteger) else 31
         is_number = isinstance(value, int) and not isinstance(value, bool)

@@ -1,10 +1,10 @@
-"""Sessions: create, read, list, update, delete."""
+"""Sessions: create, read, update, delete."""
 
 from datetime import datetime
 from typing import Any
 from uuid import UUID
 
-from sqlalchemy import select, tuple_, update
+from sqlalchemy import select, update
 from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.ext.asyncio import AsyncSession
 from sqlmodel import col
@@ -12,11 +12,11 @@ from sqlmodel import col
 from session_db.crud import agent_logs
 from session_db.crud.erasing import mark_deleted
 from session_db.crud.locking import lock_session_if_any
-from session_db.crud.paging import Page, checked_limit, decode_cursor, read_page
 from session_db.crud.rows import add, all_of, one_or_none, run
 from session_db.database.violations import translated
 from session_db.errors import AlreadyExists, Conflict, InvalidInput
-from session_db.models import AgentLogCreate, SDKSession, Session, SessionCreate, SessionNameUpdate, SessionUpdate
+from session_db.live import note_changed
+from session_db.models import AgentLogCreate, SDKSession, Session, SessionCreate, SessionNameUpdate, SessionPatch, SessionUpdate
 from session_db.models.sessions import ENDED_STATUSES, normalised_directory, refuse_bad_slug, refuse_unknown_status
 from session_db.models.table import now
 
@@ -30,7 +30,7 @@ async def create_session(db: AsyncSession, session_data: SessionCreate) -> Sessi
     values = session_data.model_dump(exclude={"session_id", "session_name", "metadata_"})
     metadata = dict(session_data.metadata_)
     if session_data.session_name:
-        metadata |= {"name": session_data.session_name, "created_by_user": True}
+        metadata = _named(metadata, session_data.session_name)
     if session_data.session_id is not None:
         values["id"] = session_data.session_id
     session = Session(**values, metadata_=metadata)
@@ -40,6 +40,7 @@ async def create_session(db: AsyncSession, session_data: SessionCreate) -> Sessi
     except AlreadyExists as error:
         await _say_if_being_erased(db, session.id, error)
         raise
+    note_changed(db, session.id)
     return session
 
 
@@ -78,49 +79,6 @@ async def get_session_by_slug(db: AsyncSession, slug: str, working_dir: str | No
     return found[0] if found else None
 
 
-async def list_sessions(  # noqa: PLR0913  filters, each by its name
-    db: AsyncSession,
-    status: str | None = None,
-    *,
-    session_type: str | None = None,
-    working_dir: str | None = None,
-    agent_name: str | None = None,
-    current_project: str | None = None,
-    limit: int = 50,
-    cursor: str | None = None,
-) -> Page[Session]:
-    """Return sessions, the last active first.
-
-    With several filters a page looks at 10,000 sessions at most, and may be short or empty and have a next one.
-
-    Args:
-        db: the database session.
-        status: only those with this status.
-        session_type: only this type.
-        working_dir: only those of the project in this directory.
-        agent_name: only this agent's.
-        current_project: only those that work on this project.
-        limit: rows a page, 1 to 1000.
-        cursor: ``next_cursor`` of the page before.
-    """
-    checked_limit(limit)
-    query = select(Session).where(col(Session.deleted_at).is_(None))
-    wanted = {
-        "working_dir": None if working_dir is None else normalised_directory(working_dir),
-        "current_project": current_project,
-        "agent_name": agent_name,
-        "session_type": session_type,
-        "status": status,
-    }
-    # Each has an index; where there are several, that of the first is walked.
-    conditions = [getattr(Session, name) == value for name, value in wanted.items() if value is not None]
-    query, filters = query.where(*conditions[:1]), conditions[1:]
-    key = (col(Session.last_activity), col(Session.id))
-    if cursor is not None:
-        query = query.where(tuple_(*key) < tuple_(*decode_cursor(cursor, datetime, UUID)))
-    return await read_page(db, query, *key, limit=limit, filters=filters, descending=True)
-
-
 async def update_session(db: AsyncSession, session_id: UUID, session_update: SessionUpdate) -> Session | None:
     """Apply what was set, and return the session, or None where there is none.
 
@@ -131,12 +89,50 @@ async def update_session(db: AsyncSession, session_id: UUID, session_update: Ses
         AlreadyExists: the slug is taken in that working_dir.
     """
     session = await lock_session_if_any(db, session_id)
+    return None if session is None else await _change(db, session, session_update.changes())
+
+
+async def patch_session(db: AsyncSession, session_id: UUID, session_patch: SessionPatch) -> Session | None:
+    """Apply what was set as ``update_session`` does, but merge ``metadata`` into what is there, and return the session, or None.
+
+    Two patches at once both hold. ``name`` is set after ``metadata``, as ``update_session_name`` does.
+    """
+    session = await lock_session_if_any(db, session_id)
     if session is None:
         return None
-    changes = _checked_changes(session, session_update)
+    changes = session_patch.changes()
+    if "metadata_" in changes:
+        # As a patch of its own null makes nothing of it, and nothing is no metadata.
+        changes["metadata_"] = _merged(session.metadata_, changes["metadata_"]) or {}
+    if "name" in changes:
+        changes["metadata_"] = _named(changes.get("metadata_", session.metadata_), changes.pop("name"))
+    return await _change(db, session, changes)
+
+
+def _merged(stored: Any, patch: Any) -> Any:
+    """Return what an RFC 7396 patch makes of a JSON value: it is nested no deeper than the deeper of both."""
+    if not isinstance(patch, dict):
+        return patch
+    merged = dict(stored) if isinstance(stored, dict) else {}
+    for key, value in patch.items():
+        if value is None:
+            merged.pop(key, None)
+        else:
+            merged[key] = _merged(merged.get(key), value)
+    return merged
+
+
+def _named(metadata: dict[str, Any], name: str | None) -> dict[str, Any]:
+    others = {key: value for key, value in metadata.items() if key not in ("name", "created_by_user")}
+    return others if name is None else others | {"name": name, "created_by_user": True}
+
+
+async def _change(db: AsyncSession, session: Session, changes: dict[str, Any]) -> Session:
+    """Change a locked session."""
+    changes = _checked_changes(session, changes)
     before = session.status
     status = changes.pop("status", before)
-    async with translated(db, session_id=session_id, session_slug=changes.get("session_slug")):
+    async with translated(db, session_id=session.id, session_slug=changes.get("session_slug")):
         for name, value in changes.items():
             setattr(session, name, {} if name == "metadata_" and value is None else value)
         if status != before:
@@ -147,9 +143,8 @@ async def update_session(db: AsyncSession, session_id: UUID, session_update: Ses
     return session
 
 
-def _checked_changes(session: Session, session_update: SessionUpdate) -> dict[str, Any]:
-    """Return what the caller set, where the session can be like that."""
-    changes = session_update.changes()
+def _checked_changes(session: Session, changes: dict[str, Any]) -> dict[str, Any]:
+    """Return the changes, where the session can be like that."""
     needed = ["status", "activity", "use_claude_code", "pinned"]
     if session.session_type == "chat":
         needed.append("agent_name")
@@ -197,22 +192,15 @@ async def update_session_activity(db: AsyncSession, session_id: UUID) -> Session
     """
     later = agent_logs.later_activity(None)
     moved = update(Session).where(col(Session.id) == session_id, col(Session.last_activity) < later)
-    await run(db, moved.values(last_activity=later).execution_options(synchronize_session=False))
+    touched = await run(db, moved.values(last_activity=later).execution_options(synchronize_session=False))
+    if touched.rowcount:
+        note_changed(db, session_id)
     return await get_session(db, session_id)
 
 
 async def update_session_name(db: AsyncSession, session_id: UUID, name_update: SessionNameUpdate) -> Session | None:
     """Name the session, or with None clear its name, and return it, or None where there is none."""
-    session = await lock_session_if_any(db, session_id)
-    if session is None:
-        return None
-    metadata = {key: value for key, value in session.metadata_.items() if key not in ("name", "created_by_user")}
-    if name_update.name is not None:
-        metadata |= {"name": name_update.name, "created_by_user": True}
-    session.metadata_ = metadata
-    session.updated_at = now()
-    await db.flush()
-    return session
+    return await patch_session(db, session_id, SessionPatch(name=name_update.name))
 
 
 async def delete_session(db: AsyncSession, session_id: UUID) -> bool:
@@ -238,5 +226,8 @@ async def ensure_session(db: AsyncSession, session_data: SessionCreate, began: d
     began = min(began, now())
     values = session_data.model_dump(exclude={"session_id", "session_name", "metadata_"})
     fresh = insert(Session).values(**values, id=session_data.session_id, created_at=began, last_activity=began)
-    created = await db.execute(fresh.on_conflict_do_nothing(index_elements=["id"]).returning(col(Session.id)))
-    return created.first() is not None
+    created = (await db.scalars(fresh.on_conflict_do_nothing(index_elements=["id"]).returning(col(Session.id)))).first()
+    if created is None:
+        return False
+    note_changed(db, created)
+    return True

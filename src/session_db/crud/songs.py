@@ -64,16 +64,18 @@ async def save_song(db: AsyncSession, song_id: str, song_update: SongUpdate, *, 
     return await SONGS.save(db, song_id, song_update, expected_version, create=create_song, update=update_song)
 
 
-async def delete_song(db: AsyncSession, song_id: str) -> bool:
+async def delete_song(db: AsyncSession, song_id: str, *, expected_version: int | None = None) -> bool:
     """Delete a song; return whether there was one.
 
     Raises:
+        StaleVersion: the song is not at the expected version any more.
         Conflict: playlists use it; the error lists them.
     """
     await lock_links(db)
     song = await SONGS.lock(db, song_id)
     if song is None:
         return False
+    SONGS.check_version(song, expected_version)
     users = select(col(Playlist.playlist_id)).where(col(Playlist.song_ids).contains([song_id]))
     playlist_ids = await all_of(db, users.order_by(col(Playlist.playlist_id)).limit(20))
     if playlist_ids:

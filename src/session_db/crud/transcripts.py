@@ -1,19 +1,25 @@
 """Transcripts: streams of entries, kept verbatim."""
 
 import hashlib
-from collections.abc import AsyncIterator, Collection
+from collections.abc import AsyncIterator, Collection, Iterable, Iterator
 from typing import Any
 from uuid import UUID
 
-from sqlalchemy import BigInteger, Text, Uuid, bindparam, cast, func, select, text, update
+from sqlalchemy import BigInteger, Text, Uuid, bindparam, case, cast, func, select, text, tuple_, update
 from sqlalchemy.ext.asyncio import AsyncSession
 from sqlmodel import col
 
-from session_db.crud.rows import one_of
+from session_db.crud.paging import Page, checked_limit, decode_cursor, encode_cursor, page_of, read_page
+from session_db.crud.rows import one_of, one_or_none, refuse_incomparable, run
 from session_db.database.violations import translated
 from session_db.ids import derived_id
-from session_db.models import Session, Transcript, TranscriptEntry
-from session_db.models.text import readable
+from session_db.models import Session, Transcript, TranscriptEntry, TranscriptEntryRead
+from session_db.models.text import READABLE_LIMIT, readable
+
+MAX_BYTES = 16 * 1024 * 1024
+"""Bytes of whole entries that are read at a time; a larger entry comes alone."""
+
+_seq = col(TranscriptEntry.seq)
 
 # One statement, because a stream has many and small entries.
 _APPEND = text("""
@@ -28,11 +34,21 @@ def transcript_id(project_key: str, sdk_session_id: str, subpath: str) -> UUID:
     return derived_id(project_key, sdk_session_id, subpath)
 
 
-async def list_transcripts(db: AsyncSession, session_id: UUID) -> list[Transcript]:
-    """Return the streams of a session, its own before those of its sub-agents."""
-    query = select(Transcript).where(col(Transcript.session_id) == session_id)
-    rows = await db.execute(query.order_by(col(Transcript.sdk_session_id), col(Transcript.subpath)))
-    return list(rows.scalars().all())
+async def list_transcripts(db: AsyncSession, session_id: UUID, *, limit: int = 50, cursor: str | None = None) -> Page[Transcript]:
+    """Return the streams of a session, each SDK session's own before those of its sub-agents."""
+    checked_limit(limit)
+    query = select(Transcript).where(col(Transcript.session_id) == session_id, _is_live(session_id))
+    key = (col(Transcript.sdk_session_id), col(Transcript.subpath), col(Transcript.id))
+    if cursor is not None:
+        query = query.where(tuple_(*key) > tuple_(*decode_cursor(cursor, str, str, UUID)))
+    return await read_page(db, query, *key, limit=limit)
+
+
+async def get_transcript(db: AsyncSession, session_id: UUID, transcript_id: UUID) -> Transcript | None:
+    """Return the stream, or None where the session has none with this id."""
+    here = (col(Transcript.session_id) == session_id, col(Transcript.id) == transcript_id)
+    transcript: Transcript | None = await one_or_none(db, select(Transcript).where(*here, _is_live(session_id)))
+    return transcript
 
 
 async def find_transcripts(db: AsyncSession, session_id: UUID, sdk_session_id: str, subpath: str) -> list[Transcript]:
@@ -108,21 +124,113 @@ def digest(text: str) -> str:
     return hashlib.md5(text.encode(), usedforsecurity=False).hexdigest()
 
 
-async def stream_entries(db: AsyncSession, session_id: UUID, transcript: UUID, *, batch: int = 500) -> AsyncIterator[str]:
-    """Give the entries of a stream in their order, each as its sender wrote it. Memory is bounded by ``batch`` entries."""
+async def list_transcript_entries(  # noqa: PLR0913  what to read, and the page
+    db: AsyncSession,
+    session_id: UUID,
+    transcript_id: UUID,
+    *,
+    after_seq: int | None = None,
+    whole: bool = False,
+    limit: int = 50,
+    cursor: str | None = None,
+) -> Page[TranscriptEntryRead]:
+    """Return entries of a stream in their order.
+
+    An ``entry`` of more than 16 kB is left out: it is None, and ``entry_bytes`` says how large it is. ``get_transcript_entry`` reads it.
+
+    Args:
+        db: the database session.
+        session_id: the session; an unknown one has no entries.
+        transcript_id: the stream.
+        after_seq: only those after this seq.
+        whole: leave nothing out; a page ends before 16 MiB, or has one larger entry, so it may be short and have a next one. The sizes of
+            ``limit`` entries are read first.
+        limit: entries a page, 1 to 1000.
+        cursor: ``next_cursor`` of the page before.
+    """
+    checked_limit(limit)
+    query = _entries(session_id, transcript_id)
+    if after_seq is not None:
+        query = query.where(_seq > after_seq)
+    if cursor is not None:
+        query = query.where(_seq > decode_cursor(cursor, int)[0])
+    page = page_of(await _measured(db, query, limit + 1, largest=0 if whole else READABLE_LIMIT), limit, "seq")
+    rows = [row._asdict() for row in page]
+    if whole and page:
+        chunk = next(_chunks(page))
+        if len(chunk) < len(page):
+            page.next_cursor = encode_cursor(chunk[-1].seq)
+        texts = await _texts(db, session_id, transcript_id, chunk)
+        rows = [row | {"entry": texts[row["seq"]]} for row in rows if row["seq"] in texts]
+    return Page(map(TranscriptEntryRead.model_validate, rows), page.next_cursor)
+
+
+async def get_transcript_entry(db: AsyncSession, session_id: UUID, transcript_id: UUID, seq: int) -> str | None:
+    """Return an entry as its sender wrote it, or None where the stream has none at this place."""
+    # As a range, in an order: only the index that has the place gives that, whatever PostgreSQL believes of a stream that is new.
+    query = _entries(session_id, transcript_id).where(_seq >= seq, _seq <= seq)
+    row = (await run(db, query)).one_or_none()
+    return None if row is None else str(row.entry)
+
+
+async def stream_entries(db: AsyncSession, session_id: UUID, transcript_id: UUID, *, batch: int = 500) -> AsyncIterator[str]:
+    """Give the entries of a stream in their order, each as its sender wrote it.
+
+    Memory is bounded: at most 16 MiB of entries, or one larger entry, and the sizes of ``batch`` of them. It costs two statements a batch,
+    and one more for each further 16 MiB.
+    """
     after = -1
     while True:
-        query = select(col(TranscriptEntry.seq), cast(col(TranscriptEntry.entry), Text)).where(
-            col(TranscriptEntry.session_id) == session_id,
-            col(TranscriptEntry.transcript_id) == transcript,
-            col(TranscriptEntry.seq) > after,
-        )
-        rows = (await db.execute(query.order_by(col(TranscriptEntry.seq)).limit(batch))).all()
-        for seq, entry in rows:
-            after = seq
-            yield entry
-        if len(rows) < batch:
+        sizes = await _measured(db, _entries(session_id, transcript_id).where(_seq > after), batch, largest=0)
+        for chunk in _chunks(sizes):
+            for entry in (await _texts(db, session_id, transcript_id, chunk)).values():
+                yield entry
+        if len(sizes) < batch:
             return
+        after = sizes[-1].seq
+
+
+def _entries(session_id: UUID, transcript_id: UUID) -> Any:
+    """Select a stream's entries in their order, where its session is not deleted."""
+    here = (col(TranscriptEntry.session_id) == session_id, col(TranscriptEntry.transcript_id) == transcript_id)
+    entry = cast(col(TranscriptEntry.entry), Text).label("entry")
+    return select(_seq, col(TranscriptEntry.uuid), entry).where(*here, _is_live(session_id)).order_by(_seq)
+
+
+def _is_live(session_id: UUID) -> Any:
+    return select(col(Session.id)).where(col(Session.id) == session_id, col(Session.deleted_at).is_(None)).exists()
+
+
+async def _measured(db: AsyncSession, query: Any, limit: int, *, largest: int) -> list[Any]:
+    """Return up to ``limit`` entries with their sizes; a text of more than ``largest`` bytes is None."""
+    refuse_incomparable(query)
+    # In a subquery, or each entry would be unpacked for its size and again for its text.
+    read = query.limit(limit).subquery().c
+    size = func.octet_length(read.entry)
+    rows = await run(
+        db, select(read.seq, read.uuid, size.label("entry_bytes"), case((size <= largest, read.entry)).label("entry")).order_by(read.seq)
+    )
+    return list(rows.all())
+
+
+def _chunks(sizes: Iterable[Any]) -> Iterator[list[Any]]:
+    """Give sizes of entries that follow one another in parts whose entries may be read at once."""
+    chunk: list[Any] = []
+    total = 0
+    for size in sizes:
+        total += size.entry_bytes
+        if chunk and total > MAX_BYTES:
+            yield chunk
+            chunk, total = [], size.entry_bytes
+        chunk.append(size)
+    if chunk:
+        yield chunk
+
+
+async def _texts(db: AsyncSession, session_id: UUID, transcript_id: UUID, sizes: list[Any]) -> dict[int, str]:
+    """Return the text of these entries, by seq in its order."""
+    rows = await run(db, _entries(session_id, transcript_id).where(_seq >= sizes[0].seq, _seq <= sizes[-1].seq))
+    return {row.seq: row.entry for row in rows}
 
 
 async def sum_reported_cost(db: AsyncSession, session_id: UUID) -> None:

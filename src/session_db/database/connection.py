@@ -5,7 +5,7 @@ import functools
 import time
 from collections.abc import AsyncGenerator
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar, Protocol, TypeVar
 
 import asyncpg
 from sqlalchemy import NullPool, event
@@ -13,7 +13,7 @@ from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
 
 from session_db.database.url import connect_arguments, unreadable_url
 from session_db.database.violations import POOLER_REMEDY
-from session_db.errors import Unavailable
+from session_db.errors import InvalidInput, Unavailable
 from session_db.models.table import decode_json
 from session_db.settings import Settings, get_settings
 
@@ -35,10 +35,29 @@ _GONE = (
 )
 
 
+class Closing(Protocol):
+    """What ends with the connections of its event loop."""
+
+    async def close(self) -> None:
+        """End; the connections can still be used."""
+        ...
+
+
+Companion = TypeVar("Companion", bound=Closing)
+
+
 class _Engines:
     by_loop: ClassVar[dict[asyncio.AbstractEventLoop, AsyncEngine]] = {}
     guards: ClassVar[dict[asyncio.AbstractEventLoop, AsyncGenerator[None]]] = {}
+    companions: ClassVar[dict[asyncio.AbstractEventLoop, dict[type[Any], Any]]] = {}
     unbound: AsyncEngine | None = None
+
+    @classmethod
+    def forget_ended(cls) -> None:
+        """Forget the loops that ended without a chance to close their connections; without their engines these are garbage."""
+        for of_loops in (cls.by_loop, cls.guards, cls.companions):
+            for ended in [loop for loop in list(of_loops) if loop.is_closed()]:
+                of_loops.pop(ended, None)
 
 
 def get_engine() -> AsyncEngine:
@@ -54,10 +73,7 @@ def get_engine() -> AsyncEngine:
         return _Engines.unbound
     engine = _Engines.by_loop.get(loop)
     if engine is None:
-        for ended in [other for other in list(_Engines.by_loop) if other.is_closed()]:
-            # It ended without a chance to close its connections; without its engine they are garbage.
-            _Engines.by_loop.pop(ended, None)
-            _Engines.guards.pop(ended, None)
+        _Engines.forget_ended()
         engine, _Engines.unbound = _Engines.unbound or create_engine(get_settings()), None
         _Engines.by_loop[loop] = engine
     return engine
@@ -66,6 +82,7 @@ def get_engine() -> AsyncEngine:
 async def close_db() -> None:
     """Close the connections of this event loop and give the embedded server back. The next use opens them anew."""
     loop = asyncio.get_running_loop()
+    await _close_companions(loop)
     guard = _Engines.guards.pop(loop, None)
     engine = _Engines.by_loop.pop(loop, None) or _Engines.unbound
     _Engines.unbound = None
@@ -79,12 +96,30 @@ async def close_db() -> None:
             embedded_server(settings.home).release()
 
 
+def companion(kind: type[Companion]) -> Companion:
+    """Return the one of this kind that the running event loop has, made at the first call; ``close_db`` closes it."""
+    loop = asyncio.get_running_loop()
+    if loop not in _Engines.companions:
+        _Engines.forget_ended()
+    companions = _Engines.companions.setdefault(loop, {})
+    if kind not in companions:
+        companions[kind] = kind()
+    found: Companion = companions[kind]
+    return found
+
+
+async def _close_companions(loop: asyncio.AbstractEventLoop) -> None:
+    for each in _Engines.companions.pop(loop, {}).values():
+        await each.close()
+
+
 async def _close_with_loop() -> AsyncGenerator[None]:
     """Close the connections of this loop when it ends: a loop closes the generators that are open in it."""
     loop = asyncio.get_running_loop()
     try:
         yield
     finally:
+        await _close_companions(loop)
         _Engines.guards.pop(loop, None)
         engine = _Engines.by_loop.pop(loop, None)
         if engine is not None:
@@ -123,6 +158,17 @@ def embedded_server(home: Path) -> "EmbeddedServer":
     from session_db.database.embedded import EmbeddedServer  # noqa: PLC0415  with a server of their own many never need it
 
     return EmbeddedServer(home)
+
+
+async def connect_to_listen() -> Any:
+    """Open a connection of the bare driver that can hear notifications, at ``SESSION_DB_LISTEN_URL`` where that is set."""
+    settings = get_settings()
+    if settings.listen_url is None:
+        return await _connect(settings, command_timeout=None)
+    try:
+        return await _connect(settings.model_copy(update={"url": settings.listen_url}), command_timeout=None)
+    except (Unavailable, InvalidInput) as error:
+        raise Unavailable(f"SESSION_DB_LISTEN_URL, read as if it were SESSION_DB_URL: {error}") from error
 
 
 async def _connect(settings: Settings, *, command_timeout: float | None) -> Any:

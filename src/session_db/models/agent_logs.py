@@ -4,14 +4,14 @@ from datetime import datetime
 from typing import Annotated, Any, ClassVar, Literal
 from uuid import UUID
 
-from pydantic import PlainValidator
+from pydantic import PlainValidator, WithJsonSchema
 from sqlalchemy import CheckConstraint, ForeignKeyConstraint, Index, UniqueConstraint, text
 from sqlalchemy.orm import query_expression
 from sqlmodel import Field
 
 from session_db.ids import new_id
-from session_db.models.table import INT32, INT64, BigInt, ForeignJSON, Input, Model, Text, UtcDateTime, flag, moment, now
-from session_db.models.values import Id, Integer, Moment
+from session_db.models.table import BigInt, ForeignJSON, Input, Model, Text, UtcDateTime, flag, moment, now
+from session_db.models.values import Id, Int32, Int64, Moment
 
 EventCategory = Literal["hook", "response", "phase"]
 
@@ -22,7 +22,7 @@ def _any_text(value: Any) -> str:
     return value
 
 
-AnyText = Annotated[str, PlainValidator(_any_text)]
+AnyText = Annotated[str, PlainValidator(_any_text), WithJsonSchema({"type": "string"})]
 """Text with whatever is in it: Pydantic's own check refuses lone surrogates."""
 
 
@@ -38,8 +38,8 @@ class AgentLogBase(Model):
         default=None, max_length=255, description="The call that the event belongs to; one call, several events."
     )
     sdk_session_id: str | None = Field(default=None, max_length=255, description="The agent SDK's session id.")
-    checkpoint_id: Integer | None = Field(default=None, ge=-INT32, lt=INT32, description="Checkpoint of the plan that was built.")
-    duration_ms: Integer | None = Field(default=None, ge=-INT64, lt=INT64, sa_type=BigInt, description="How long it took, in milliseconds.")
+    checkpoint_id: Int32 | None = Field(default=None, description="Checkpoint of the plan that was built.")
+    duration_ms: Int64 | None = Field(default=None, sa_type=BigInt, description="How long it took, in milliseconds.")
 
 
 class AgentLog(AgentLogBase, table=True):
@@ -102,3 +102,15 @@ class AgentLogRead(AgentLogBase):
     truncated: bool = False
     timestamp: datetime
     recorded_at: datetime
+
+
+class AgentLogWhole(AgentLogRead):
+    """An event with all that its sender sent."""
+
+    payload: Any = None
+
+
+def event_json(log: AgentLog, *, whole: bool = False) -> dict[str, Any]:
+    """Return an event as JSON, with its payload or without. What its sender wrote is left as it is: Pydantic refuses some keys of it."""
+    fields = AgentLogRead.model_validate(log).model_dump(mode="json", exclude={"tool_input"})
+    return fields | {"tool_input": log.tool_input} | ({"payload": log.payload} if whole else {})

@@ -1,7 +1,7 @@
 """One invocation of an agent in a session, sub-agents included."""
 
 from datetime import datetime
-from typing import Any, Literal, Self
+from typing import Annotated, Any, Literal, Self
 from uuid import UUID
 
 from pydantic import model_validator
@@ -11,8 +11,6 @@ from sqlmodel import Field
 from session_db.errors import InvalidInput
 from session_db.ids import new_id
 from session_db.models.table import (
-    INT32,
-    INT64,
     Input,
     KeepsMetadata,
     Model,
@@ -23,7 +21,7 @@ from session_db.models.table import (
     moment,
     optional_moment,
 )
-from session_db.models.values import Id, Integer, Moment
+from session_db.models.values import KEPT, Count, Id, Int32, Moment
 
 AgentStatus = Literal["pending", "executing", "complete", "failed"]
 
@@ -41,7 +39,7 @@ class AgentBase(Model):
     )
     sdk_agent_id: str | None = Field(default=None, max_length=255, description="The agent SDK's id of a sub-agent.")
     name: str | None = Field(default=None, sa_type=Text, description="What it was asked to do, in a line.")
-    checkpoint_id: Integer | None = Field(default=None, ge=-INT32, lt=INT32, description="Checkpoint of the plan that it builds.")
+    checkpoint_id: Int32 | None = Field(default=None, description="Checkpoint of the plan that it builds.")
     working_dir: str | None = Field(default=None, sa_type=Text, description="Directory that it works in.")
 
 
@@ -96,20 +94,20 @@ class AgentCreate(AgentBase, Input):
 class AgentUpdate(Input):
     """What may change later. Only what is set is applied; an explicit None clears."""
 
-    agent_type: str | None = Field(default=None, max_length=100)
-    status: AgentStatus | None = None
+    agent_type: Annotated[str | None, KEPT] = Field(default=None, max_length=100)
+    status: Annotated[AgentStatus | None, KEPT] = None
     model: str | None = Field(default=None, max_length=100)
     model_alias: str | None = Field(default=None, max_length=100)
     sdk_session_id: str | None = Field(default=None, max_length=255)
     sdk_agent_id: str | None = Field(default=None, max_length=255)
     name: str | None = None
-    checkpoint_id: Integer | None = Field(default=None, ge=-INT32, lt=INT32)
+    checkpoint_id: Int32 | None = None
     working_dir: str | None = None
-    input_tokens: Integer | None = Field(default=None, ge=0, lt=INT64)
-    output_tokens: Integer | None = Field(default=None, ge=0, lt=INT64)
-    cache_read_tokens: Integer | None = Field(default=None, ge=0, lt=INT64)
-    cache_write_tokens: Integer | None = Field(default=None, ge=0, lt=INT64)
-    cost: float | None = Field(default=None, ge=0)
+    input_tokens: Annotated[Count | None, KEPT] = None
+    output_tokens: Annotated[Count | None, KEPT] = None
+    cache_read_tokens: Annotated[Count | None, KEPT] = None
+    cache_write_tokens: Annotated[Count | None, KEPT] = None
+    cost: Annotated[float | None, KEPT] = Field(default=None, ge=0)
     error_message: str | None = None
     metadata_: dict[str, Any] | None = Field(default=None, alias="metadata", description="Replaces the whole object.")
     started_at: Moment | None = None

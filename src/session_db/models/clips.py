@@ -1,14 +1,15 @@
 """Clips: pieces of code, with their versions."""
 
 from datetime import datetime
-from typing import Any
+from typing import Annotated, Any
 from uuid import UUID
 
 from sqlalchemy import Index
 from sqlmodel import Field
 
 from session_db.models.items import ItemCreate, ItemRead, ItemTable, ItemUpdate
-from session_db.models.table import KeepsMetadata, Text, metadata_field, moment
+from session_db.models.table import KeepsMetadata, Model, Text, metadata_field, moment
+from session_db.models.values import KEPT
 
 
 class Clip(ItemTable, table=True):
@@ -35,6 +36,11 @@ class ClipVersion(KeepsMetadata, table=True):
     message_index: int | None = Field(default=None, description="Message that asked for the change.")
     created_at: datetime = moment("When it was replaced or deleted.")
 
+    @property
+    def code_bytes(self) -> int:
+        """The size of its code."""
+        return len(self.code.encode())
+
 
 class ClipCreate(ItemCreate):
     """A clip to make."""
@@ -46,7 +52,7 @@ class ClipCreate(ItemCreate):
 class ClipUpdate(ItemUpdate):
     """A change of a clip; a new `code` keeps the old one as a version."""
 
-    code: str | None = None
+    code: Annotated[str | None, KEPT] = None
 
 
 class ClipRead(ItemRead):
@@ -54,3 +60,26 @@ class ClipRead(ItemRead):
 
     clip_id: str
     code: str
+
+
+class ClipVersionRead(Model):
+    """A clip as it was; a list leaves its code out."""
+
+    clip_id: str
+    version: int = Field(description="Version of the clip that had this code.")
+    code: str | None = None
+    code_bytes: int = Field(description="Size of the code, also where it is left out.")
+    metadata_: dict[str, Any] = Field(default_factory=dict, serialization_alias="metadata")
+    session_id: UUID | None = Field(default=None, description="Session whose change replaced it.")
+    message_index: int | None = Field(default=None, description="Message that asked for the change.")
+    created_at: datetime = Field(description="When it was replaced or deleted.")
+
+
+class ClipDiff(Model):
+    """What changed in the code of a clip from one version to another."""
+
+    clip_id: str
+    from_version: int
+    to_version: int
+    diff: str = Field(description="Unified diff with three lines of context; empty where the code is the same.")
+    is_line_by_line: bool = Field(description="False: too long for that, one hunk replaces all from the first difference to the last.")

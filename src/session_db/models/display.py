@@ -10,9 +10,9 @@ from session_db.models.text import shown
 
 MAX_CLIENT_ID = 255
 
-_ROLES = ("user", "assistant", "system")
+ROLES = ("user", "assistant", "system")
 _TO_EVENTS = "record it as an event with append_agent_logs"
-_ELSEWHERE = {
+ELSEWHERE = {
     **dict.fromkeys(("tool_calls", "tool_use", "tool_call_id", "tool_result", "tool_results", "function_call", "tool_name"), _TO_EVENTS),
     **dict.fromkeys(("thinking", "reasoning", "reasoning_content", "signature"), _TO_EVENTS),
     **dict.fromkeys(("usage", "model", "stop_reason", "stop_sequence"), "it belongs to the agent and its usage"),
@@ -34,7 +34,7 @@ def checked_message(message: Mapping[str, Any], path: str) -> tuple[str | None, 
         raise InvalidInput(
             f"{path}.client_id: is {shown(client_id)}; send a text of 1 to {MAX_CLIENT_ID} characters.", path=f"{path}.client_id"
         )
-    for key, place in _ELSEWHERE.items():
+    for key, place in ELSEWHERE.items():
         if key in data:
             raise InvalidInput(
                 f"{path}.{key}: a display message has no {key}; {place}, or make the message with display_message().", path=f"{path}.{key}"
@@ -49,8 +49,8 @@ def checked_message(message: Mapping[str, Any], path: str) -> tuple[str | None, 
 
 
 def _check_role_and_content(data: dict[str, Any], path: str) -> None:
-    if data.get("role") not in _ROLES:
-        raise InvalidInput(f"{path}.role: is {shown(data.get('role'))}; use one of {', '.join(_ROLES)}.", path=f"{path}.role")
+    if data.get("role") not in ROLES:
+        raise InvalidInput(f"{path}.role: is {shown(data.get('role'))}; use one of {', '.join(ROLES)}.", path=f"{path}.role")
     if not isinstance(data.get("content"), str):
         kind = type(data.get("content")).__name__
         raise InvalidInput(
@@ -90,7 +90,7 @@ def display_message(model_message: Mapping[str, Any], **more: Any) -> dict[str, 
     content = model_message.get("content")
     if isinstance(content, list):
         content = "\n\n".join(text for text in map(_text_of, content) if text)
-    if not content or model_message.get("role") not in _ROLES:
+    if not content or model_message.get("role") not in ROLES:
         return None
     kept = {key: value for key, value in model_message.items() if key in ("timestamp", "client_id", "context", "code_changes")}
     return {"role": model_message["role"], "content": content, **kept, **more}

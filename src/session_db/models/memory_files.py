@@ -1,13 +1,14 @@
 """Memory files that a session has loaded."""
 
 from datetime import datetime
+from typing import Annotated
 from uuid import UUID
 
 from sqlalchemy import ForeignKeyConstraint, Index, Sequence, UniqueConstraint, text
 from sqlmodel import Field
 
 from session_db.models.table import BigInt, Input, Model, flag, moment
-from session_db.models.values import Id
+from session_db.models.values import KEPT, Id
 
 MEMORY_FILE_IDS = Sequence("memory_files_id_seq", metadata=Model.metadata, data_type=BigInt)
 
@@ -52,9 +53,9 @@ class MemoryFileCreate(MemoryFileBase, Input):
 class MemoryFileUpdate(Input):
     """What may change later. Only what is set is applied."""
 
-    file_path: str | None = Field(default=None, min_length=1, max_length=500)
-    is_primary: bool | None = None
-    loaded: bool | None = None
+    file_path: Annotated[str | None, KEPT] = Field(default=None, min_length=1, max_length=500)
+    is_primary: Annotated[bool | None, KEPT] = None
+    loaded: Annotated[bool | None, KEPT] = None
 
 
 class MemoryFileRead(MemoryFileBase):

@@ -8,7 +8,7 @@ from sqlalchemy import ForeignKeyConstraint, Index, Sequence, text
 from sqlmodel import Field
 
 from session_db.models.table import BigInt, Input, Model, OwnJSON, moment
-from session_db.models.values import Id, Integer
+from session_db.models.values import Id, Int64
 
 MESSAGE_IDS = Sequence("messages_id_seq", metadata=Model.metadata, data_type=BigInt)
 
@@ -17,7 +17,7 @@ class MessageBase(Model):
     """Fields that a caller may set and read."""
 
     session_id: Id = Field(description="Session that it belongs to.")
-    message_index: Integer = Field(description="Order in the session, from 0 without a gap.")
+    message_index: Int64 = Field(description="Order in the session, from 0 without a gap.")
     message_data: dict[str, Any] = Field(description="role, content, timestamp; optionally context and code_changes.")
 
 

@@ -1,10 +1,13 @@
 """Playlists: ordered songs."""
 
+from typing import Annotated
+
 from sqlalchemy import Index
 from sqlmodel import Field
 
 from session_db.models.items import ItemCreate, ItemRead, ItemTable, ItemUpdate
 from session_db.models.table import id_list
+from session_db.models.values import KEPT
 
 
 class Playlist(ItemTable, table=True):
@@ -31,7 +34,7 @@ class PlaylistCreate(ItemCreate):
 class PlaylistUpdate(ItemUpdate):
     """A change of a playlist."""
 
-    song_ids: list[str] | None = None
+    song_ids: Annotated[list[str] | None, KEPT] = None
 
 
 class PlaylistRead(ItemRead):

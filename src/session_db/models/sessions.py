@@ -4,10 +4,11 @@ import ntpath
 import posixpath
 import re
 from datetime import datetime
-from typing import Any, ClassVar, Literal, Self
+from typing import Annotated, Any, ClassVar, Literal, Self
 from uuid import UUID
 
 from pydantic import SerializerFunctionWrapHandler, computed_field, model_serializer, model_validator
+from pydantic.config import JsonDict
 from sqlalchemy import CheckConstraint, Index, UniqueConstraint, text
 from sqlalchemy.orm import Synonym, synonym
 from sqlmodel import Field
@@ -19,7 +20,6 @@ from session_db.models.table import (
     Input,
     KeepsMetadata,
     Model,
-    Moment,
     Money,
     Text,
     counter,
@@ -30,6 +30,7 @@ from session_db.models.table import (
     optional_moment,
 )
 from session_db.models.text import shown
+from session_db.models.values import KEPT, Id, Moment
 
 SessionType = Literal["full", "quick", "research", "chat"]
 Activity = Literal["working", "waiting", "idle", "done", "failed", "lost"]
@@ -37,6 +38,11 @@ Activity = Literal["working", "waiting", "idle", "done", "failed", "lost"]
 CHAT_STATUSES = ("active", "idle", "terminated")
 WORKFLOW_STATUSES = ("created", "spec", "plan", "build", "docs", "complete", "failed")
 ENDED_STATUSES = ("terminated", "complete", "failed")
+
+
+SLUG = "[A-Za-z0-9][A-Za-z0-9._-]{0,199}"
+"""One plain path component."""
+_SLUG_SCHEMA: JsonDict = {"pattern": f"^{SLUG}$"}
 
 
 def statuses_of(session_type: str) -> tuple[str, ...]:
@@ -53,7 +59,7 @@ def refuse_unknown_status(session_type: str, status: str) -> None:
 
 def refuse_bad_slug(slug: str) -> None:
     """Raise ``InvalidInput`` where a slug is more than one plain path component."""
-    if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9._-]{0,199}", slug):
+    if not re.fullmatch(SLUG, slug):
         raise InvalidInput(
             f"session_slug {shown(slug)} is no folder name; "
             "use up to 200 letters, digits, '.', '_' and '-', the first one a letter or digit.",
@@ -84,7 +90,10 @@ class SessionBase(Model):
     """Fields that a caller may set and read."""
 
     session_slug: str | None = Field(
-        default=None, max_length=200, description="Folder name of a workflow session, e.g. 2026-01-15_auth-feature."
+        default=None,
+        max_length=200,
+        description="Folder name of a workflow session, e.g. 2026-01-15_auth-feature.",
+        schema_extra={"json_schema_extra": _SLUG_SCHEMA},
     )
     title: str | None = Field(default=None, sa_type=Text, description="What the session is about, in a line.")
     description: str | None = Field(default=None, sa_type=Text, description="What the session is about, at length.")
@@ -189,15 +198,15 @@ class Session(SessionBase, KeepsMetadata, table=True):
 class SessionCreate(SessionBase, Input):
     """A chat (`agent_name`, `model_name`, `session_name`) or a workflow (`session_slug`, `title`, `working_dir`, `session_type`)."""
 
-    session_id: UUID | None = Field(default=None, description="Id to give it; unset: a new one.")
+    session_id: Id | None = Field(default=None, description="Id to give it; unset: a new one.")
     session_type: SessionType | None = Field(default=None, description="Unset: full with a slug, else chat.")
     status: str | None = Field(default=None, description="Unset: active (chat) or created.")
     session_name: str | None = Field(default=None, description="Custom session name, kept in metadata.")
     metadata_: dict[str, Any] = Field(
         default_factory=dict, alias="metadata", description="Whatever the application keeps with the session."
     )
-    resumed_from: UUID | None = Field(default=None, description="Session that this one goes on from.")
-    forked_from: UUID | None = Field(default=None, description="Session whose conversation this one copied at its start.")
+    resumed_from: Id | None = Field(default=None, description="Session that this one goes on from.")
+    forked_from: Id | None = Field(default=None, description="Session whose conversation this one copied at its start.")
 
     @model_validator(mode="after")
     def _complete(self) -> Self:
@@ -220,24 +229,35 @@ class SessionCreate(SessionBase, Input):
 class SessionUpdate(Input):
     """What may change later. Only what is set is applied; an explicit None clears."""
 
-    status: str | None = None
-    activity: Activity | None = None
+    status: Annotated[str | None, KEPT] = None
+    activity: Annotated[Activity | None, KEPT] = None
     title: str | None = None
     description: str | None = None
-    session_slug: str | None = Field(default=None, max_length=200)
+    session_slug: str | None = Field(default=None, max_length=200, schema_extra={"json_schema_extra": _SLUG_SCHEMA})
     working_dir: str | None = None
     agent_name: str | None = Field(default=None, max_length=50)
     model_name: str | None = Field(default=None, max_length=100)
     provider: str | None = Field(default=None, max_length=50)
-    use_claude_code: bool | None = None
+    use_claude_code: Annotated[bool | None, KEPT] = None
     current_project: str | None = Field(default=None, max_length=255)
     host: str | None = Field(default=None, max_length=255)
     owner: str | None = Field(default=None, max_length=255)
-    pinned: bool | None = None
+    pinned: Annotated[bool | None, KEPT] = None
     error_message: str | None = None
     metadata_: dict[str, Any] | None = Field(default=None, alias="metadata", description="Replaces the whole object.")
     started_at: Moment | None = None
     completed_at: Moment | None = None
+
+
+class SessionPatch(SessionUpdate):
+    """Like ``SessionUpdate``, with the name, and metadata that is merged."""
+
+    name: str | None = Field(default=None, description="Name that a person gives it, kept in metadata; null clears it.")
+    metadata_: dict[str, Any] | None = Field(
+        default=None,
+        alias="metadata",
+        description="Merged into what is there (RFC 7396): null removes a key, an object is merged, all else replaces.",
+    )
 
 
 class SessionNameUpdate(Input):

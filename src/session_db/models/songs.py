@@ -1,10 +1,13 @@
 """Songs: ordered clips."""
 
+from typing import Annotated
+
 from sqlalchemy import Index
 from sqlmodel import Field
 
 from session_db.models.items import ItemCreate, ItemRead, ItemTable, ItemUpdate
 from session_db.models.table import id_list
+from session_db.models.values import KEPT
 
 
 class Song(ItemTable, table=True):
@@ -31,7 +34,7 @@ class SongCreate(ItemCreate):
 class SongUpdate(ItemUpdate):
     """A change of a song."""
 
-    clip_ids: list[str] | None = None
+    clip_ids: Annotated[list[str] | None, KEPT] = None
 
 
 class SongRead(ItemRead):

@@ -8,7 +8,8 @@ from sqlalchemy import CheckConstraint, LargeBinary
 from sqlmodel import Field
 
 from session_db.ids import new_id
-from session_db.models.table import Input, Model, Moment, moment, optional_moment
+from session_db.models.table import Input, Model, moment, optional_moment
+from session_db.models.values import Moment
 
 Scope = Literal["read", "write", "hooks", "admin"]
 SCOPES: tuple[Scope, ...] = get_args(Scope)

@@ -81,3 +81,35 @@ class TranscriptEntry(Model, table=True):
         default=None, sa_type=Text, description="The sender's key of the entry; null where it has none, or had it before."
     )
     entry: Any = Field(sa_type=ForeignJSON, nullable=False, description="The entry, byte for byte.")
+
+
+class TranscriptRead(Model):
+    """A stream as it is shown."""
+
+    session_id: UUID
+    id: UUID
+    agent_id: UUID | None = None
+    project_key: str
+    sdk_session_id: str
+    subpath: str = Field(description="Empty: the session's own; else its path below the session's folder.")
+    source: str = Field(description="Where the entries come from: store or file.")
+    next_seq: int = Field(description="Entries, and the next seq.")
+    projected_seq: int = Field(description="Events, messages and usage were made of the entries before this seq.")
+    file_path: str | None = None
+    file_offset: int = Field(description="Bytes of the file that were read.")
+    is_rewritten: bool = Field(description="Whether the file was rewritten once: what is known is skipped since.")
+    meta: Any = None
+    summary: Any = None
+    mtime: datetime | None = Field(default=None, description="When the last entry was stored.")
+    reported_cost: float | None = Field(default=None, description="US dollars that the client reports in total.")
+    reported_usage: Any = Field(default=None, description="Tokens by model that the client reports in total.")
+    created_at: datetime
+
+
+class TranscriptEntryRead(Model):
+    """An entry as it is shown."""
+
+    seq: int = Field(description="Order in the stream, from 0 without a gap.")
+    uuid: str | None = None
+    entry: str | None = Field(default=None, description="JSON text as its sender wrote it, byte for byte; a list leaves out a large one.")
+    entry_bytes: int = Field(description="Size of the entry, also where it is left out.")

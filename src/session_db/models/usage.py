@@ -1,6 +1,6 @@
 """Usage: the tokens and the cost of one answer of a language model."""
 
-from datetime import datetime
+from datetime import date, datetime
 from uuid import UUID
 
 from sqlalchemy import ForeignKeyConstraint, Index
@@ -52,3 +52,21 @@ class ActivityMinute(Model, table=True):
     minute: datetime = Field(primary_key=True, sa_type=UtcDateTime, description="Beginning of the minute.")
     events: int = counter("Events that happened in it.")
     cost: float = dollars("US dollars that were spent in it.")
+
+
+class UsageSummary(Model):
+    """Usage of one session, agent, model or day; what it is not summed up by is None."""
+
+    session_id: UUID | None = Field(default=None, description="Session, by session and by agent.")
+    agent_id: UUID | None = Field(default=None, description="Agent, by agent.")
+    agent_type: str | None = Field(default=None, description="The agent's type, by agent.")
+    model: str | None = Field(default=None, description="Language model, by model; null where the sender did not name it.")
+    day: date | None = Field(default=None, description="Day in the time zone that was asked for, by day.")
+    requests: int = Field(description="Answers that were recorded.")
+    input_tokens: int = Field(description="Uncached input tokens.")
+    output_tokens: int = Field(description="Output tokens.")
+    cache_read_tokens: int = Field(description="Input tokens read from the cache.")
+    cache_write_tokens: int = Field(description="Input tokens written to the cache.")
+    web_search_requests: int = Field(description="Web searches, which are priced each.")
+    cost: float = Field(description="US dollars: by the price list, else by the sender.")
+    unpriced_requests: int = Field(description="Answers whose cost nobody knows: cost is too low by theirs.")

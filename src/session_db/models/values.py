@@ -4,9 +4,10 @@ from datetime import datetime
 from typing import Annotated, Any
 from uuid import UUID
 
-from pydantic import AfterValidator, BeforeValidator, Strict
+from pydantic import AfterValidator, BeforeValidator, Field, GetJsonSchemaHandler, Strict
+from pydantic_core import CoreSchema
 
-from session_db.models.table import as_utc
+from session_db.models.table import INT32, INT64, as_utc
 
 
 def _refuse_number(value: Any) -> Any:
@@ -28,5 +29,21 @@ def _whole(value: Any) -> Any:
     return int(value) if isinstance(value, float) and value.is_integer() else value
 
 
-Integer = Annotated[int, BeforeValidator(_whole)]
-"""An integer input."""
+# The bounds come first: what stands before a validator stands in the JSON schema as well.
+Int32 = Annotated[int, Field(ge=-INT32, lt=INT32), BeforeValidator(_whole)]
+Int64 = Annotated[int, Field(ge=-INT64, lt=INT64), BeforeValidator(_whole)]
+Count = Annotated[int, Field(ge=0, lt=INT64), BeforeValidator(_whole)]
+"""Integer inputs, as large as their columns."""
+
+
+class _Kept:
+    """Says in the JSON schema that null is no value: the field is left out, or has one. crud refuses it with a word."""
+
+    def __get_pydantic_json_schema__(self, core: CoreSchema, handler: GetJsonSchemaHandler) -> dict[str, Any]:
+        schema: dict[str, Any] = handler(core)
+        (kind,) = [kind for kind in schema.pop("anyOf") if kind != {"type": "null"}]
+        return {**schema, **kind}
+
+
+KEPT = _Kept()
+"""Marks a field of an update that may be left out, and not be cleared."""

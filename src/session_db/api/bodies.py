@@ -1,0 +1,32 @@
+"""Bodies that no table has: what is in the path may be left out, and lists stand under a name."""
+
+from typing import Annotated
+
+from pydantic.json_schema import SkipJsonSchema
+
+from session_db.models import AgentCreate, AgentLogCreate, MemoryFileCreate
+from session_db.models.values import Id
+
+MOST_AT_ONCE = 1000
+"""Rows that one request appends at most."""
+
+SessionOfPath = Annotated[Id | None, SkipJsonSchema()]
+"""May be left out, and may name the session of the path."""
+
+
+class AgentBody(AgentCreate):
+    """An agent to add to the session of the path."""
+
+    session_id: SessionOfPath = None  # type: ignore[assignment]
+
+
+class EventBody(AgentLogCreate):
+    """An event to append to the session of the path."""
+
+    session_id: SessionOfPath = None  # type: ignore[assignment]
+
+
+class MemoryFileBody(MemoryFileCreate):
+    """A memory file to add to the session of the path."""
+
+    session_id: SessionOfPath = None  # type: ignore[assignment]

@@ -1,0 +1,86 @@
+"""What routes ask for: the caller's rights, pages, and ids."""
+
+from typing import Annotated, Any, TypeVar
+from uuid import UUID
+
+from fastapi import Path, Query, Request, Security
+from fastapi.security import APIKeyCookie, HTTPBearer, SecurityScopes
+from pydantic import BaseModel
+from sqlalchemy.ext.asyncio import AsyncSession
+
+from session_db import crud
+from session_db.api.answers import page
+from session_db.api.gate import COOKIE
+from session_db.crud.paging import MAX_LIMIT
+from session_db.errors import Forbidden, InvalidInput, NotFound, Unauthorized
+from session_db.models import Token
+from session_db.models.tokens import Scope
+
+Row = TypeVar("Row")
+
+INCLUDED: dict[str, frozenset[Scope]] = {
+    "read": frozenset({"read"}),
+    "write": frozenset({"read", "write", "hooks"}),
+    "hooks": frozenset({"hooks"}),
+    "admin": frozenset({"read", "write", "hooks", "admin"}),
+}
+"""What a token of each scope may do."""
+
+# The gate has looked at both; here they are named for the OpenAPI document.
+bearer = HTTPBearer(auto_error=False, scheme_name="Bearer", description="A token: `session-db tokens create` makes one.")
+cookie = APIKeyCookie(name=COOKIE, auto_error=False, scheme_name="Cookie", description="A browser's: the login link of `session-db serve`.")
+
+
+def caller(request: Request, scopes: SecurityScopes, _: Annotated[Any, Security(bearer)], __: Annotated[Any, Security(cookie)]) -> Token:
+    """Return the token of this request.
+
+    Raises:
+        Forbidden: it may not do what the route does.
+    """
+    token: Token | None = request.scope.get("state", {}).get("token")
+    if token is None:
+        raise Unauthorized("send a token: `Authorization: Bearer …`.")
+    refuse_beyond(token, scopes.scopes)
+    return token
+
+
+def refuse_beyond(token: Token, wanted: list[str]) -> None:
+    """Raise ``Forbidden`` where a token may not do all of this."""
+    missing = [scope for scope in wanted if scope not in INCLUDED[token.scope]]
+    if missing:
+        raise Forbidden(f"this needs a token with scope {' and '.join(missing)}; this one has {token.scope}.", scope=token.scope)
+
+
+def needs(scope: Scope) -> Any:
+    """Return the dependency of routes that ask for this scope."""
+    return Security(caller, scopes=[scope])
+
+
+Limit = Annotated[int, Query(ge=1, le=MAX_LIMIT, description="Rows a page.")]
+Cursor = Annotated[str | None, Query(max_length=2000, description="`next_cursor` of the page before.")]
+SessionId = Annotated[UUID, Path(description="The session.")]
+
+
+def found(row: Row | None, noun: str, key: Any) -> Row:
+    """Return the row, or raise ``NotFound`` where there is none."""
+    if row is None:
+        raise NotFound(f"there is no {noun} {key}.")
+    return row
+
+
+async def page_of_session(db: AsyncSession, session_id: UUID, rows: Any) -> dict[str, Any]:
+    """Return a page of what a session has, or raise ``NotFound`` where there is no such session."""
+    if not rows:
+        found(await crud.get_session(db, session_id), "session", session_id)
+    return page(rows)
+
+
+Body = TypeVar("Body", bound=BaseModel)
+
+
+def in_session(body: Body, session_id: UUID) -> Body:
+    """Return a body with the session of its path; raise ``InvalidInput`` where it names another one."""
+    given = getattr(body, "session_id", None)
+    if given not in (None, session_id):
+        raise InvalidInput(f"session_id: is {given}, the path says {session_id}; leave it out.", field="session_id")
+    return body.model_copy(update={"session_id": session_id})

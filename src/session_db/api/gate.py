@@ -1,0 +1,195 @@
+"""The gate: what every request passes before any route. Who sends it, from where, and how much."""
+
+import ipaddress
+import time
+from collections import OrderedDict
+from http.cookies import CookieError, SimpleCookie
+from urllib.parse import urlsplit
+
+from starlette.datastructures import Headers
+from starlette.exceptions import HTTPException
+from starlette.requests import HTTPConnection
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from session_db.api.errors import answer_to
+from session_db.crud.tokens import get_valid_token, is_valid, note_use
+from session_db.database import get_async_session
+from session_db.database.violations import DRIVER_ERRORS
+from session_db.errors import Forbidden, SessionDBError, TooManyAttempts, Unauthorized
+from session_db.models import Token
+from session_db.settings import Settings
+
+COOKIE = "session_db_token"
+OPEN = frozenset({"/health", "/login"})
+"""Paths that need no token: a probe, and the link that gives one."""
+PROBES = frozenset({"/ready", "/metrics"})
+"""Paths that need none where `SESSION_DB_OPEN_PROBES` says so."""
+
+FAILURES = 10
+FAILURE_SECONDS = 60.0
+"""So many failures in so many seconds from one address, and it is told to wait."""
+_ADDRESSES = 10_000
+
+_SAFE_METHODS = frozenset({"GET", "HEAD", "OPTIONS"})
+
+
+class Failures:
+    """Failed attempts by address, in this process; the addresses that failed longest ago are forgotten first."""
+
+    def __init__(self) -> None:
+        self._moments: OrderedDict[str, list[float]] = OrderedDict()
+
+    def refuse_if_too_many(self, address: str) -> None:
+        """Raise ``TooManyAttempts`` where this address has to wait."""
+        recent = self._recent(address)
+        if len(recent) >= FAILURES:
+            wait = max(1, round(recent[0] + FAILURE_SECONDS - time.monotonic()))
+            raise TooManyAttempts(f"too many failed attempts; wait {wait} s.", retry_after_seconds=wait)
+
+    def note(self, address: str) -> None:
+        self._moments[address] = [*self._recent(address)[-FAILURES:], time.monotonic()]
+        self._moments.move_to_end(address)
+        if len(self._moments) > _ADDRESSES:
+            self._moments.popitem(last=False)
+
+    def _recent(self, address: str) -> list[float]:
+        since = time.monotonic() - FAILURE_SECONDS
+        return [moment for moment in self._moments.get(address, ()) if moment > since]
+
+
+class Gate:
+    """ASGI middleware: refuses what may not come in, and leaves the caller's token in the state of the request."""
+
+    def __init__(self, app: ASGIApp, settings: Settings) -> None:
+        self._app = app
+        self._hosts = frozenset(host.strip().lower() for host in settings.allowed_hosts.split(","))
+        self._max_body = settings.max_body_bytes
+        self._open = OPEN | PROBES if settings.open_probes else OPEN
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] == "lifespan":
+            await self._app(scope, receive, send)
+            return
+        connection = HTTPConnection(scope)
+        try:
+            self._check_host(connection.headers)
+            self._check_length(connection.headers)
+            await self._admit(connection)
+        except Exception as error:  # noqa: BLE001  whatever it is, the caller gets a problem document and the log the rest
+            await _refuse(connection, error, receive, send)
+            return
+        await self._app(scope, self._limited(receive), send)
+
+    def _check_host(self, headers: Headers) -> None:
+        """Refuse a name that is not ours: a page may point its own at this machine. An address cannot be pointed elsewhere."""
+        host = _host_of(headers.get("host", ""))
+        if host not in self._hosts and "*" not in self._hosts and not _is_address(host):
+            raise HTTPException(421, f"host {host!r} is none of this service; set SESSION_DB_ALLOWED_HOSTS to its names.")
+
+    def _check_length(self, headers: Headers) -> None:
+        length = headers.get("content-length", "0")
+        if length.isascii() and length.isdigit() and int(length) > self._max_body:
+            raise self._too_large()
+
+    def _limited(self, receive: Receive) -> Receive:
+        received = 0
+
+        async def receive_limited() -> Message:
+            nonlocal received
+            message = await receive()
+            received += len(message.get("body", b"")) if message["type"] == "http.request" else 0
+            if received > self._max_body:
+                raise self._too_large()
+            return message
+
+        return receive_limited
+
+    def _too_large(self) -> HTTPException:
+        return HTTPException(413, f"the body is larger than {self._max_body} bytes; send less at once, or raise SESSION_DB_MAX_BODY_BYTES.")
+
+    async def _admit(self, connection: HTTPConnection) -> None:
+        path = connection.scope["path"].removeprefix(connection.scope.get("root_path", ""))
+        if path in self._open:
+            return
+        bearer, cookie = _bearer_of(connection.headers), _cookie_of(connection.headers)
+        token = await _valid(bearer or cookie)
+        if token is None:
+            # Nobody guesses 256 random bits, so failures are not counted: one program behind an address would lock out all others.
+            raise Unauthorized(
+                "this token does not work (any more); make one with `session-db tokens create`."
+                if bearer or cookie
+                else "send a token: `Authorization: Bearer …`; `session-db tokens create` makes one."
+            )
+        if not bearer:
+            _check_origin(connection)
+        connection.scope.setdefault("state", {})["token"] = token
+
+
+async def _valid(text: str | None) -> Token | None:
+    if text is None:
+        return None
+    async with get_async_session() as db:
+        token = await get_valid_token(db, text)
+        if token is None or token.kind == "login":
+            return None
+        await note_use(db, token)
+        return token
+
+
+async def still_works(token: Token) -> bool:
+    """Say whether a token that came in still does; where nobody can be asked it does."""
+    try:
+        async with get_async_session() as db:
+            return await is_valid(db, token.id)
+    except (SessionDBError, *DRIVER_ERRORS):
+        return True
+
+
+def _check_origin(connection: HTTPConnection) -> None:
+    """Refuse what a page of another site sends with the cookie of this one: a change, or a WebSocket."""
+    if connection.scope["type"] == "http" and connection.scope["method"] in _SAFE_METHODS:
+        return
+    origin = connection.headers.get("origin", "")
+    if urlsplit(origin).netloc.lower() != connection.headers.get("host", "").lower():
+        raise Forbidden(f"a page of {origin or 'an unknown site'} may not do this with the cookie of this one; send a token.")
+
+
+def address_of(connection: HTTPConnection) -> str:
+    return connection.client.host if connection.client else "unknown"
+
+
+def _host_of(header: str) -> str:
+    """Return the host of a Host header without its port, in lower case."""
+    try:
+        return (urlsplit(f"//{header}").hostname or "").lower()
+    except ValueError:
+        return header
+
+
+def _is_address(host: str) -> bool:
+    try:
+        ipaddress.ip_address(host)
+    except ValueError:
+        return False
+    return True
+
+
+def _bearer_of(headers: Headers) -> str | None:
+    scheme, _, text = headers.get("authorization", "").partition(" ")
+    return text.strip() or None if scheme.lower() == "bearer" else None
+
+
+def _cookie_of(headers: Headers) -> str | None:
+    try:
+        morsel = SimpleCookie(headers.get("cookie", "")).get(COOKIE)
+    except CookieError:
+        return None
+    return morsel.value or None if morsel else None
+
+
+async def _refuse(connection: HTTPConnection, error: Exception, receive: Receive, send: Send) -> None:
+    """Send the problem document; a WebSocket gets it in place of the handshake where the server can do that, else a close."""
+    if connection.scope["type"] == "http" or "websocket.http.response" in connection.scope.get("extensions", {}):
+        await answer_to(connection, error)(connection.scope, receive, send)
+    else:
+        await send({"type": "websocket.close", "code": 1008, "reason": "policy violation"})

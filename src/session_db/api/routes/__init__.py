@@ -1,0 +1,25 @@
+"""Routes, a module for each noun."""
+
+from session_db.api.routes import (
+    agents,
+    chat,
+    clips,
+    events,
+    live,
+    login,
+    memory_files,
+    messages,
+    operations,
+    playlists,
+    sessions,
+    songs,
+    tokens,
+    transcripts,
+    usage,
+)
+
+_NOUNS = (
+    sessions, live, chat, messages, memory_files, agents, events, transcripts, usage, clips, songs, playlists, login, tokens, operations,
+)  # fmt: skip
+
+ROUTERS = tuple(noun.router for noun in _NOUNS)

@@ -1,0 +1,93 @@
+"""Login: a link that works once gives a browser its cookie."""
+
+from datetime import UTC, datetime, timedelta
+from typing import Annotated
+
+from fastapi import APIRouter, Query, Request, Response
+from fastapi.responses import HTMLResponse
+from pydantic import BaseModel, Field
+
+from session_db.api.dependencies import needs
+from session_db.api.errors import problems
+from session_db.api.gate import COOKIE, address_of
+from session_db.crud.tokens import create_token, revoke_token, use_login
+from session_db.database import DatabaseSession, UnitOfWork
+from session_db.errors import Forbidden, Unauthorized
+from session_db.models import Token, TokenCreate
+
+LINK_AGE = timedelta(minutes=10)
+BROWSER_AGE = timedelta(days=30)
+
+_PAGE = """<!doctype html>
+<html lang="en">
+<head><meta charset="utf-8"><title>session-db</title></head>
+<body><h1>You are logged in</h1><p>This browser may use session-db for 30 days.</p></body>
+</html>
+"""
+
+router = APIRouter(tags=["login"])
+
+
+class LoginLink(BaseModel):
+    """A link that logs a browser in, once."""
+
+    url_path: str = Field(description="What to open, below the address of the service.", examples=["/login?token=sdb_…"])
+    expires_at: datetime = Field(description="When it ends to work.")
+
+
+@router.get(
+    "/login",
+    response_class=HTMLResponse,
+    responses=problems(401, 429) | {200: {"content": {"text/html": {"schema": {"type": "string"}}}, "description": "You are logged in."}},
+)
+async def log_in(
+    request: Request, db: DatabaseSession, token: Annotated[str, Query(max_length=200, description="The token of the link.")]
+) -> HTMLResponse:
+    """Log a browser in by a link that works once: the answer sets its cookie."""
+    failures, address = request.app.state.failures, address_of(request)
+    failures.refuse_if_too_many(address)
+    login = await use_login(db, token)
+    if login is None:
+        failures.note(address)
+        raise Unauthorized("this link does not work (any more): it works once, for ten minutes. `session-db login` makes another one.")
+    made = await create_token(db, _like(login, login.name, BROWSER_AGE), kind="browser")
+    # A page and no redirect: a browser that came by a link of another site would not send a strict cookie to where it leads.
+    answer = HTMLResponse(_PAGE, headers={"Cache-Control": "no-store"})
+    answer.set_cookie(
+        COOKIE,
+        made.text,
+        max_age=int(BROWSER_AGE.total_seconds()),
+        secure=request.url.scheme == "https",
+        httponly=True,
+        samesite="strict",
+    )
+    return answer
+
+
+@router.post("/api/login-links", status_code=201)
+async def create_login_link(db: DatabaseSession, caller: Annotated[Token, needs("read")]) -> LoginLink:
+    """Make a link that logs a browser in, once, within ten minutes; it may do there what this token may."""
+    if caller.kind != "api" or caller.expires_at is not None:
+        raise Forbidden(
+            "a login would outlive this token: send one of a program (`session-db tokens create`) that does not expire.", kind=caller.kind
+        )
+    return await make_login_link(db, caller)
+
+
+async def make_login_link(db: UnitOfWork, token: Token) -> LoginLink:
+    """Make a link that logs a browser in with the rights of this token."""
+    wanted = _like(token, f"login by {token.name}"[:100], LINK_AGE)
+    made = await create_token(db, wanted, kind="login")
+    return LoginLink.model_validate({"url_path": f"/login?token={made.text}", "expires_at": wanted.expires_at})
+
+
+def _like(token: Token, name: str, age: timedelta) -> TokenCreate:
+    return TokenCreate.model_validate({"name": name, "scope": token.scope, "expires_at": datetime.now(UTC) + age})
+
+
+@router.post("/api/logout", status_code=204)
+async def log_out(db: DatabaseSession, caller: Annotated[Token, needs("read")], response: Response) -> None:
+    """Log this browser out: its cookie works no more, and is deleted. The token of a program stays."""
+    if caller.kind == "browser":
+        await revoke_token(db, caller.id)
+    response.delete_cookie(COOKIE, httponly=True, samesite="strict")

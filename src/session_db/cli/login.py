@@ -1,0 +1,65 @@
+"""The command ``login``: a link that logs a browser in."""
+
+import json
+from typing import Annotated, Any
+from urllib.error import HTTPError, URLError
+from urllib.parse import urlsplit
+from urllib.request import Request, urlopen
+
+import typer
+
+from session_db.cli.inputs import JSON
+from session_db.cli.output import print_json
+from session_db.cli.running import fail
+from session_db.cli.token_file import find_token
+from session_db.errors import InvalidInput, SessionDBError, Unauthorized, Unavailable
+from session_db.settings import get_settings
+
+_SECONDS = 10
+_REFUSED = frozenset({401, 403, 429})
+
+
+def add_to(app: typer.Typer) -> None:
+    """Add the command to the command line."""
+    app.command()(login)
+
+
+def login(
+    url: Annotated[str, typer.Option(help="Where the service is.")] = "http://127.0.0.1:8765",
+    as_json: JSON = False,  # noqa: FBT002  a command-line flag
+) -> None:
+    """Ask the running service for a link that logs a browser in, once, within ten minutes."""
+    try:
+        link = _ask(url.rstrip("/"))
+    except SessionDBError as error:
+        fail(error, as_json=as_json)
+    if as_json:
+        print_json(link)
+    else:
+        print(link["login_url"])  # noqa: T201  it is what a command is for
+
+
+def _ask(url: str) -> dict[str, Any]:
+    if urlsplit(url).scheme not in ("http", "https"):
+        raise InvalidInput(f"--url {url} is no address of a service; give one like http://127.0.0.1:8765.", url=url)
+    headers = {"Authorization": f"Bearer {find_token(get_settings())}"}
+    try:
+        with urlopen(Request(f"{url}/api/login-links", method="POST", headers=headers), timeout=_SECONDS) as answer:  # noqa: S310  http, see above
+            link = json.load(answer)
+    except HTTPError as error:
+        family = Unauthorized if error.code in _REFUSED else Unavailable
+        raise family(f"the service at {url} refused: {_detail(error)}", url=url, status=error.code) from error
+    except (URLError, OSError, ValueError) as error:
+        reason = getattr(error, "reason", error)
+        raise Unavailable(
+            f"no service answers at {url} ({reason}); start it with `session-db serve`, or name it with --url.", url=url
+        ) from error
+    return {"login_url": url + link["url_path"], "expires_at": link["expires_at"]}
+
+
+def _detail(error: HTTPError) -> str:
+    """Return what the problem document says; something else than our service may have answered."""
+    try:
+        return str(json.load(error)["detail"])
+    except (ValueError, KeyError, TypeError):
+        return f"{error.code} {error.reason}"

@@ -1,0 +1,41 @@
+"""Live readers of a database of the test's own."""
+
+from collections.abc import AsyncIterator
+
+import pytest
+from pydantic import SecretStr
+
+from session_db.live import Hub, get_hub
+from session_db.settings import use_settings
+from tests.databases import Database
+from tests.live.heard import Heard
+
+
+@pytest.fixture
+async def heard(fresh_database: Database) -> AsyncIterator[Heard]:
+    """The notifications of the database, heard by nobody of ours."""
+    collected = Heard()
+    async with fresh_database.connected() as connection:
+        await connection.add_listener("session_db", collected)
+        yield collected
+        await connection.remove_listener("session_db", collected)
+
+
+@pytest.fixture
+async def hub(fresh_database: Database) -> Hub:
+    """A hub that listens, whatever stands before the server; it ends with the connections of the test."""
+    use_settings(fresh_database.settings.model_copy(update={"listen_url": SecretStr(fresh_database.direct_url)}))
+    hub = get_hub()
+    await hub.start()
+    assert hub.mode == "listening"
+    return hub
+
+
+@pytest.fixture
+async def polling_hub(fresh_database: Database) -> Hub:
+    """A hub behind a pooler, where no notification arrives."""
+    use_settings(fresh_database.settings.model_copy(update={"pooler": "transaction"}))
+    hub = get_hub()
+    await hub.start()
+    assert hub.mode == "polling"
+    return hub
