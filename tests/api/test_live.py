@@ -143,10 +143,10 @@ class TestFollowAll:
         async with following(reader, "/api/events") as frames:
             assert (await anext(frames)).kind == "lagged"
             await append(session_id, events=2)
-            # Its creation may be told before.
-            while (told := await anext(frames)).data["event_count"] != 2:
-                assert told.data["event_count"] == 0
-            assert (told.kind, told.data["session_id"]) == ("session", session_id)
+            # Its creation may be told before, and a hub that has just begun may say again that it does not know all.
+            while (told := await anext(frames)).kind == "lagged" or told.data["event_count"] == 0:
+                pass
+            assert (told.kind, told.data["session_id"], told.data["event_count"]) == ("session", session_id, 2)
             created = await create_session(reader)
             assert (await anext(frames)).data == created
             await reader.delete(f"/api/sessions/{session_id}")
