@@ -17,7 +17,7 @@ from session_db import crud, server
 from session_db.crud.presence import create_presence
 from session_db.database import async_session, get_async_session
 from session_db.live import Lagged, Stopping, Watcher, get_hub
-from session_db.models import Session
+from session_db.models import Session, TokenCreate
 from session_db.server import create_app
 from tests.databases import Database
 from tests.factories import event, make_session, message
@@ -124,3 +124,17 @@ class TestEnd:
             assert signal.getsignal(signal.SIGTERM) is take
         finally:
             signal.signal(signal.SIGTERM, before)
+
+
+class TestMounted:
+    async def test_it_answers_below_its_path_to_those_with_a_token(self, fresh_database: Database) -> None:
+        host = FastAPI()
+        host.mount("/sessions", create_app(fresh_database.settings))
+        async with get_async_session() as db:
+            token = (await crud.create_token(db, TokenCreate(name="test", scope="read"))).text
+        async with httpx.AsyncClient(transport=httpx.ASGITransport(host), base_url="http://127.0.0.1/sessions") as client:
+            assert (await client.get("/health")).status_code == 200
+            assert (await client.get("/login?token=sdb_wrong")).status_code == 401
+            assert (await client.get("/api/sessions")).status_code == 401
+            answer = await client.get("/api/sessions", headers={"Authorization": f"Bearer {token}"})
+        assert (answer.status_code, answer.headers["cache-control"]) == (200, "no-store")

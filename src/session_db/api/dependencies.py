@@ -6,12 +6,12 @@ from uuid import UUID
 from fastapi import Path, Query, Request, Security
 from fastapi.security import APIKeyCookie, HTTPBearer, SecurityScopes
 from pydantic import BaseModel
-from sqlalchemy.ext.asyncio import AsyncSession
 
 from session_db import crud
 from session_db.api.answers import page
 from session_db.api.gate import COOKIE
 from session_db.crud.paging import MAX_LIMIT
+from session_db.database import UnitOfWork
 from session_db.errors import Forbidden, InvalidInput, NotFound, Unauthorized
 from session_db.models import Token
 from session_db.models.tokens import Scope
@@ -68,7 +68,7 @@ def found(row: Row | None, noun: str, key: Any) -> Row:
     return row
 
 
-async def page_of_session(db: AsyncSession, session_id: UUID, rows: Any) -> dict[str, Any]:
+async def page_of_session(db: UnitOfWork, session_id: UUID, rows: Any) -> dict[str, Any]:
     """Return a page of what a session has, or raise ``NotFound`` where there is no such session."""
     if not rows:
         found(await crud.get_session(db, session_id), "session", session_id)
