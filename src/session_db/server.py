@@ -15,10 +15,11 @@ from fastapi import FastAPI
 from session_db.api.answers import JSONAnswer
 from session_db.api.document import complete
 from session_db.api.errors import add_error_handlers, problems
-from session_db.api.gate import Failures, Gate
+from session_db.api.gate import Gate
 from session_db.api.metrics import Metrics
 from session_db.api.observing import Observing
 from session_db.api.routes import ROUTERS
+from session_db.api.routes.login import Failures
 from session_db.crud import erase_deleted_sessions
 from session_db.crud.presence import delete_expired_presence
 from session_db.crud.sdk_sessions import delete_old_tombstones

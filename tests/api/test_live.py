@@ -138,6 +138,17 @@ class TestFollowSession:
             assert [frame async for frame in frames] == []
 
 
+class TestMetrics:
+    async def test_the_lag_of_readers_that_are_at_the_end_is_measured(self, reader: AsyncClient, session_id: str) -> None:
+        await append(session_id, events=3)
+        async with following(reader, f"/api/sessions/{session_id}/events") as frames:
+            await read(frames, 4)
+            assert "session_db_stream_lag_seconds_count 0.0" in (await reader.get("/metrics")).text
+            await append(session_id, events=1)
+            await anext(frames)
+            assert "session_db_stream_lag_seconds_count 1.0" in (await reader.get("/metrics")).text
+
+
 class TestFollowAll:
     async def test_it_says_which_sessions_changed_and_how_they_stand(self, reader: AsyncClient, session_id: str) -> None:
         async with following(reader, "/api/events") as frames:

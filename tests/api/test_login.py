@@ -9,7 +9,8 @@ import httpx
 import pytest
 from fastapi import FastAPI
 
-from session_db.api.gate import COOKIE, FAILURES
+from session_db.api.gate import COOKIE
+from session_db.api.routes.login import FAILURES
 from session_db.database import get_async_session
 from session_db.models import Token
 from tests.api.conftest import URL, ClientWith, connected_to, make_token

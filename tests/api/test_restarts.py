@@ -67,6 +67,7 @@ class Reader:
                 async with self._open(self._last_id) as frames:
                     await self._read_stream(frames, count)
             except GONE:
+                self.cut_off += 1
                 await asyncio.sleep(REST_SECONDS)
 
     async def _read_stream(self, frames: AsyncGenerator[Frame], count: int) -> None:
@@ -102,9 +103,10 @@ def websocket(service: Service, session_id: str) -> Callable[[str | None], Frame
     async def open_(last_id: str | None) -> AsyncIterator[AsyncGenerator[Frame]]:
         url = f"{service.url.replace('http', 'ws')}/ws/sessions/{session_id}?after={last_id or '0.0'}"
         try:
-            client = await connect(url, additional_headers={"Authorization": f"Bearer {service.token}"})
+            client = await connect(url, additional_headers={"Authorization": f"Bearer {service.token}"}, max_queue=None)
         except InvalidStatus as refusal:
-            _check(refusal.response.status_code, 101, refusal)
+            # uvicorn answers 500 to a handshake that its end meets.
+            assert refusal.response.status_code in (500, 503), refusal
             raise
         async with client, aclosing(_texts_of(client)) as frames:
             yield frames

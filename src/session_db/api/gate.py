@@ -1,8 +1,6 @@
 """The gate: what every request passes before any route. Who sends it, from where, and how much."""
 
 import ipaddress
-import time
-from collections import OrderedDict
 from http.cookies import CookieError, SimpleCookie
 from urllib.parse import urlsplit
 
@@ -15,7 +13,7 @@ from session_db.api.errors import answer_to
 from session_db.crud.tokens import get_valid_token, is_valid, note_use
 from session_db.database import get_async_session
 from session_db.database.violations import DRIVER_ERRORS
-from session_db.errors import Forbidden, SessionDBError, TooManyAttempts, Unauthorized
+from session_db.errors import Forbidden, SessionDBError, Unauthorized
 from session_db.models import Token
 from session_db.settings import Settings
 
@@ -25,36 +23,7 @@ OPEN = frozenset({"/health", "/login"})
 PROBES = frozenset({"/ready", "/metrics"})
 """Paths that need none where `SESSION_DB_OPEN_PROBES` says so."""
 
-FAILURES = 10
-FAILURE_SECONDS = 60.0
-"""So many failures in so many seconds from one address, and it is told to wait."""
-_ADDRESSES = 10_000
-
 _SAFE_METHODS = frozenset({"GET", "HEAD", "OPTIONS"})
-
-
-class Failures:
-    """Failed attempts by address, in this process; the addresses that failed longest ago are forgotten first."""
-
-    def __init__(self) -> None:
-        self._moments: OrderedDict[str, list[float]] = OrderedDict()
-
-    def refuse_if_too_many(self, address: str) -> None:
-        """Raise ``TooManyAttempts`` where this address has to wait."""
-        recent = self._recent(address)
-        if len(recent) >= FAILURES:
-            wait = max(1, round(recent[0] + FAILURE_SECONDS - time.monotonic()))
-            raise TooManyAttempts(f"too many failed attempts; wait {wait} s.", retry_after_seconds=wait)
-
-    def note(self, address: str) -> None:
-        self._moments[address] = [*self._recent(address)[-FAILURES:], time.monotonic()]
-        self._moments.move_to_end(address)
-        if len(self._moments) > _ADDRESSES:
-            self._moments.popitem(last=False)
-
-    def _recent(self, address: str) -> list[float]:
-        since = time.monotonic() - FAILURE_SECONDS
-        return [moment for moment in self._moments.get(address, ()) if moment > since]
 
 
 class Gate:

@@ -4,6 +4,7 @@ import os
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
+from datetime import datetime
 from pathlib import Path
 from typing import Literal
 
@@ -13,6 +14,7 @@ from prometheus_client.multiprocess import MultiProcessCollector, mark_process_d
 from session_db.crud import AppendedEvent, AppendedMessage
 from session_db.database import get_engine
 from session_db.live import get_hub
+from session_db.models.table import now
 
 DIRECTORY = "PROMETHEUS_MULTIPROC_DIR"
 """Variable with the directory where several workers leave what they count; prometheus-client's own."""
@@ -38,6 +40,12 @@ class Metrics:
             "session_db_request_seconds", "Seconds until an answer began.", where, buckets=_SECONDS, registry=registry
         )
         self._appended = Counter("session_db_appended", "Rows that requests appended.", ("kind",), registry=registry)
+        self._lag = Histogram(
+            "session_db_stream_lag_seconds",
+            "Seconds from the recording of an event until a stream that was at its end tells it.",
+            buckets=_SECONDS,
+            registry=registry,
+        )
         self._streams = Gauge("session_db_streams", "Streams and WebSockets that are open.", multiprocess_mode="livesum", registry=registry)
         self._listening = Gauge(
             "session_db_listening",
@@ -70,6 +78,10 @@ class Metrics:
         """Count rows that a request appended."""
         self._appended.labels(kind).inc(number)
 
+    def told(self, recorded_at: datetime) -> None:
+        """Count an event that a stream tells."""
+        self._lag.observe(max(0, (now() - recorded_at).total_seconds()))
+
     def opened(self, number: int) -> None:
         """Count streams that were opened, or with -1 one that ended."""
         self._streams.inc(number)
@@ -96,6 +108,13 @@ def count_appended(kind: Kind, rows: Iterable[AppendedEvent | AppendedMessage]) 
     metrics = _CURRENT.get()
     if metrics is not None:
         metrics.appended(kind, sum(row.is_new for row in rows))
+
+
+def count_told(recorded_at: datetime) -> None:
+    """Count an event that this stream tells, by the moment it was recorded."""
+    metrics = _CURRENT.get()
+    if metrics is not None:
+        metrics.told(recorded_at)
 
 
 def pool_state() -> dict[str, int]:

@@ -9,6 +9,7 @@ import re
 import time
 from collections.abc import AsyncGenerator, Awaitable, Callable
 from contextlib import aclosing
+from datetime import datetime
 from typing import Any, NamedTuple
 from uuid import UUID
 
@@ -18,6 +19,7 @@ from starlette.types import Send
 
 from session_db import crud
 from session_db.api.answers import JSONAnswer
+from session_db.api.metrics import count_told
 from session_db.database import get_async_session
 from session_db.database.violations import DRIVER_ERRORS
 from session_db.errors import InvalidInput, Unavailable
@@ -118,6 +120,7 @@ class _Reader:
         self._session_id = session_id
         self._position = position
         self._state: dict[str, Any] | None = None
+        self._was_at_head = False
         self.is_at_end = False
 
     async def news(self, head: Head) -> AsyncGenerator[Frame]:
@@ -141,9 +144,12 @@ class _Reader:
             if not frames:
                 # It was deleted in this moment; the next head says so.
                 return
+            if self._was_at_head and frames[0].kind == "event":
+                count_told(datetime.fromisoformat(frames[0].data["recorded_at"]))
             for frame in frames:
                 self._position = frame.position or self._position
                 yield frame
+        self._was_at_head = True
 
 
 def _differs(state: dict[str, Any], told: dict[str, Any]) -> bool:

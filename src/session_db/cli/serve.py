@@ -179,6 +179,7 @@ def _config(settings: Settings, host: str, workers: int, tls: _TLS | None, log_f
         log_config=log_config(log_format),
         access_log=False,
         server_header=False,
+        ws_max_size=settings.max_body_bytes,
         timeout_graceful_shutdown=GRACE_SECONDS,
         timeout_worker_healthcheck=START_SECONDS,
         ssl_certfile=tls.certificate if tls else None,

@@ -1,5 +1,7 @@
 """Login: a link that works once gives a browser its cookie."""
 
+import time
+from collections import OrderedDict
 from datetime import UTC, datetime, timedelta
 from typing import Annotated
 
@@ -12,8 +14,13 @@ from session_db.api.errors import problems
 from session_db.api.gate import COOKIE, address_of
 from session_db.crud.tokens import create_token, revoke_token, use_login
 from session_db.database import DatabaseSession, UnitOfWork
-from session_db.errors import Forbidden, Unauthorized
+from session_db.errors import Forbidden, TooManyAttempts, Unauthorized
 from session_db.models import Token, TokenCreate
+
+FAILURES = 10
+FAILURE_SECONDS = 60.0
+"""So many failures in so many seconds from one address, and it is told to wait."""
+_ADDRESSES = 10_000
 
 LINK_AGE = timedelta(minutes=10)
 BROWSER_AGE = timedelta(days=30)
@@ -26,6 +33,30 @@ _PAGE = """<!doctype html>
 """
 
 router = APIRouter(tags=["login"])
+
+
+class Failures:
+    """Failed attempts by address, in this process; the addresses that failed longest ago are forgotten first."""
+
+    def __init__(self) -> None:
+        self._moments: OrderedDict[str, list[float]] = OrderedDict()
+
+    def refuse_if_too_many(self, address: str) -> None:
+        """Raise ``TooManyAttempts`` where this address has to wait."""
+        recent = self._recent(address)
+        if len(recent) >= FAILURES:
+            wait = max(1, round(recent[0] + FAILURE_SECONDS - time.monotonic()))
+            raise TooManyAttempts(f"too many failed attempts; wait {wait} s.", retry_after_seconds=wait)
+
+    def note(self, address: str) -> None:
+        self._moments[address] = [*self._recent(address)[-FAILURES:], time.monotonic()]
+        self._moments.move_to_end(address)
+        if len(self._moments) > _ADDRESSES:
+            self._moments.popitem(last=False)
+
+    def _recent(self, address: str) -> list[float]:
+        since = time.monotonic() - FAILURE_SECONDS
+        return [moment for moment in self._moments.get(address, ()) if moment > since]
 
 
 class LoginLink(BaseModel):
