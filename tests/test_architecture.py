@@ -14,7 +14,7 @@ ROOT = Path(__file__).parent.parent
 PACKAGE = ROOT / "src" / "session_db"
 MODULES = sorted(path.relative_to(PACKAGE) for path in PACKAGE.rglob("*.py"))
 # Started by path, without the packages that are installed: so they stay in one piece.
-SCRIPTS = ["database/embedded/supervisor.py"]
+SCRIPTS = ["capture/hook.py", "database/embedded/supervisor.py"]
 
 CONTRACTS = {contract["id"]: contract for contract in api.read_configuration(str(ROOT / ".importlinter"))["contracts_options"]}
 

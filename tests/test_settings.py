@@ -46,6 +46,7 @@ class TestDefaults:
             "command_timeout": 30,
             "statement_cache_size": 512,
             "echo": False,
+            "claude_dirs": "~/.claude",
             "allowed_hosts": "localhost",
             "max_body_bytes": 64 * 1024 * 1024,
             "open_probes": False,

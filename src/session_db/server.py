@@ -10,9 +10,10 @@ from importlib.metadata import version
 from types import FrameType
 from typing import Any
 
-from fastapi import FastAPI
+from fastapi import Depends, FastAPI
 
 from session_db.api.answers import JSONAnswer
+from session_db.api.dependencies import refuse_unknown_parameters
 from session_db.api.document import complete
 from session_db.api.errors import add_error_handlers, problems
 from session_db.api.gate import Gate
@@ -20,6 +21,7 @@ from session_db.api.metrics import Metrics
 from session_db.api.observing import Observing
 from session_db.api.routes import ROUTERS
 from session_db.api.routes.login import Failures
+from session_db.capture.drain import Drainer
 from session_db.crud import erase_deleted_sessions
 from session_db.crud.presence import delete_expired_presence
 from session_db.crud.sdk_sessions import delete_old_tombstones
@@ -40,6 +42,7 @@ documents (RFC 9457) with `detail` for people and `code` for programs.
 LEASES_SECONDS = 15.0
 ERASE_SECONDS = 5.0
 LOOK_SECONDS = 5.0
+DRAIN_SECONDS = 0.5
 """Rests between the chores of the service."""
 
 logger = logging.getLogger(__name__)
@@ -60,6 +63,8 @@ def create_app(settings: Settings | None = None) -> FastAPI:
         version=version("session-db"),
         description=DESCRIPTION,
         default_response_class=JSONAnswer,
+        dependencies=[Depends(refuse_unknown_parameters)],
+        redirect_slashes=False,
         docs_url=None,
         redoc_url=None,
         lifespan=_lifespan,
@@ -139,8 +144,18 @@ async def _do_chores(metrics: Metrics) -> None:
         if await in_batches(erase_deleted_sessions):
             await in_batches(delete_old_tombstones)
 
+    drainer = Drainer()
+
+    async def drain() -> None:
+        await drainer.once(get_settings())
+
     await _keep(init_db, LEASES_SECONDS, once=True)
-    await asyncio.gather(_keep(look, LOOK_SECONDS), _keep(end_leases, LEASES_SECONDS), _keep(erase, ERASE_SECONDS))
+    await asyncio.gather(
+        _keep(look, LOOK_SECONDS),
+        _keep(end_leases, LEASES_SECONDS),
+        _keep(erase, ERASE_SECONDS),
+        _keep(drain, DRAIN_SECONDS),
+    )
 
 
 async def _keep(chore: Callable[[], Awaitable[None]], seconds: float, *, once: bool = False) -> None:

@@ -82,6 +82,11 @@ class Settings(BaseSettings):
     )
     echo: bool = Field(default=False, validation_alias=AliasChoices("SESSION_DB_ECHO", "DB_ECHO"), description="Log every SQL statement.")
 
+    claude_dirs: str = Field(
+        "~/.claude",
+        validation_alias="SESSION_DB_CLAUDE_DIRS",
+        description="Directories of Claude Code whose transcripts are read after its hooks; several as in PATH.",
+    )
     allowed_hosts: str = Field(
         "localhost",
         validation_alias="SESSION_DB_ALLOWED_HOSTS",

@@ -15,7 +15,7 @@ from session_db.crud.agent_logs import append_agent_logs, get_tool_calls
 from session_db.crud.agents import ensure_agent, is_below
 from session_db.crud.locking import lock_session_if_any
 from session_db.crud.messages import extend_message, save_display_messages
-from session_db.crud.sdk_sessions import bind_sdk_session, get_sdk_session, main_agent_id, sdk_key, session_id_of
+from session_db.crud.sdk_sessions import BoundBy, bind_sdk_session, get_sdk_session, main_agent_id, sdk_key, session_id_of
 from session_db.crud.sessions import ensure_session
 from session_db.crud.transcripts import (
     append_entries,
@@ -42,7 +42,10 @@ Entry = tuple[str, dict[str, Any]]
 
 @dataclass(frozen=True)
 class StreamName:
-    """Which stream: by the client's names, and for a sub-agent's what the client says of it."""
+    """Which stream: by the client's names, and for a sub-agent's what the client says of it.
+
+    ``bound_to`` is the session that an SDK session goes to which is bound to none yet; unset: one of its own.
+    """
 
     project_key: str
     sdk_session_id: str
@@ -50,6 +53,8 @@ class StreamName:
     sdk_agent_id: str | None = None
     agent_meta: str | None = None
     host: str | None = None
+    bound_to: UUID | None = None
+    bound_by: BoundBy = "auto"
 
     @property
     def is_main(self) -> bool:
@@ -87,9 +92,9 @@ async def open_stream(db: AsyncSession, name: StreamName, began: datetime) -> Op
         began: when it began, for what is made.
 
     Raises:
-        NotFound: the session was deleted.
+        NotFound: the session was deleted, or there is none that it is bound to.
     """
-    session, agent_id, is_new = await _bound_session(db, name, began)
+    session, agent_id, is_new = await bound_session(db, name, began)
     main = AgentCreate(id=agent_id, session_id=session.id, agent_type="main", sdk_session_id=readable(name.sdk_session_id[:MAX_UUID]))
     agent = await ensure_agent(db, main)
     if name.sdk_agent_id is not None:
@@ -100,24 +105,30 @@ async def open_stream(db: AsyncSession, name: StreamName, began: datetime) -> Op
     return OpenStream(name, session, is_new, agent, transcript)
 
 
-async def _bound_session(db: AsyncSession, name: StreamName, began: datetime) -> tuple[Session, UUID, bool]:
+async def bound_session(db: AsyncSession, name: StreamName, began: datetime) -> tuple[Session, UUID, bool]:
     """Return the session of an SDK session, locked, its agent's id, and whether it was made now.
 
     A session is made together with its binding and never later: while this waits for the lock, it may be deleted, or adopted.
+
+    Raises:
+        NotFound: the session was deleted, or there is none that it is bound to.
     """
     key = sdk_key(name.sdk_session_id, name.project_key)
     own_id = session_id_of(name.sdk_session_id, name.project_key)
+    target = name.bound_to or own_id
     for _ in range(5):
-        binding, is_bound_now = await bind_sdk_session(db, key, own_id, main_agent_id(own_id, name.sdk_session_id), "auto")
+        binding, is_bound_now = await bind_sdk_session(db, key, target, main_agent_id(target, name.sdk_session_id), name.bound_by)
         if binding.session_id is None or binding.agent_id is None:
             raise NotFound(f"the session of SDK session {name.sdk_session_id} was deleted; import it with --restore-deleted.", sdk_key=key)
-        is_new = is_bound_now and await ensure_session(db, _new_session(own_id), began)
+        is_new = is_bound_now and name.bound_to is None and await ensure_session(db, _new_session(own_id), began)
         session = await lock_session_if_any(db, binding.session_id)
         now_bound = await get_sdk_session(db, key)
         if session is not None and now_bound is not None and now_bound.session_id == session.id and now_bound.agent_id is not None:
             return session, now_bound.agent_id, is_new
         if is_bound_now:
             break
+    if name.bound_to is not None:
+        raise NotFound(f"there is no session {name.bound_to}; record into another one.", session_id=name.bound_to)
     raise Conflict(f"session {own_id} was deleted and is still being erased; repeat the import when it is gone.", session_id=own_id)
 
 
@@ -195,6 +206,19 @@ async def append_to_stream(
     return replace(
         await _write(db, stream, read_entries(fresh, source, fallback)), entries=len(stored), is_new_session=stream.is_new_session
     )
+
+
+async def new_entries(db: AsyncSession, transcript: Transcript, lines: Sequence[Entry]) -> list[Entry]:
+    """Leave out entries whose uuid the stream has or an earlier one of them; those without a uuid are all new."""
+    known = await known_uuids(db, transcript, [uuid for _, entry in lines if (uuid := _uuid(entry)) is not None])
+    new: list[Entry] = []
+    for text, entry in lines:
+        uuid = _uuid(entry)
+        if uuid is None or uuid not in known:
+            new.append((text, entry))
+        if uuid is not None:
+            known.add(uuid)
+    return new
 
 
 def _uuid(entry: dict[str, Any]) -> str | None:

@@ -24,11 +24,13 @@ COMMANDS = {
     "reset": ("database", "Drop all tables of session-db with everything in them, and make them anew."),
     "doctor": ("database", "Check settings, server and tables, and say what to do."),
     "import": ("importing", "Import recorded Claude Code sessions. Goes on where the last import stopped; a second one changes nothing."),
+    "drain": ("draining", "Write the events that hooks captured. The service and every reading command do it by themselves."),
     "demo": ("demo", "Import a recorded run of a real agent, and show it."),
     "serve": ("serve", "Run the service: REST and live streams, until Ctrl-C or SIGTERM."),
     "login": ("login", "Ask the running service for a link that logs a browser in, once, within ten minutes."),
 }
 GROUPS = {
+    "hooks": ("hooks", "Let Claude Code tell of every event, and see whether it does."),
     "sessions": ("session_changes", "List, show, create, update and delete sessions."),
     "agents": ("agents", "List and show the agents of a session."),
     "events": ("events", "List and show the events of a session."),

@@ -7,6 +7,7 @@ from typing import Any, TypeVar, get_args
 from pydantic import ValidationError
 
 from session_db.cli.failing import fail
+from session_db.cli.output import messages_console
 from session_db.database import close_db, current_revision, head, init_db
 from session_db.database.violations import DRIVER_ERRORS, translate
 from session_db.errors import InvalidInput, SessionDBError, Unavailable
@@ -16,11 +17,17 @@ __all__ = ["fail", "refuse_bytes", "refuse_others", "run"]
 
 Result = TypeVar("Result")
 
+DRAINED_FIRST = 2_000
+"""Captured events that a command writes before its own work, which takes a second or two."""
 
-def run(work: Callable[[], Awaitable[Result]], *, as_json: bool = False, needs_tables: bool = True) -> Result:
-    """Run a command's work to its end; an error of ours becomes a message and an exit code."""
+
+def run(work: Callable[[], Awaitable[Result]], *, as_json: bool = False, needs_tables: bool = True, drains: bool = True) -> Result:
+    """Run a command's work to its end; an error of ours becomes a message and an exit code.
+
+    One that needs the tables writes what hooks captured before, so that it reads what there is; ``drains`` says otherwise.
+    """
     try:
-        return asyncio.run(_run(work, needs_tables=needs_tables))
+        return asyncio.run(_run(work, needs_tables=needs_tables, drains=needs_tables and drains))
     except SessionDBError as error:
         fail(error, as_json=as_json)
     except DRIVER_ERRORS as error:
@@ -62,10 +69,12 @@ def refuse_others(name: str, word: str | None, allowed: Any) -> None:
         raise InvalidInput(f"there is no {name} {word!r}; use one of {', '.join(words)}.", **{name: word})
 
 
-async def _run(work: Callable[[], Awaitable[Result]], *, needs_tables: bool) -> Result:
+async def _run(work: Callable[[], Awaitable[Result]], *, needs_tables: bool, drains: bool) -> Result:
     try:
         if needs_tables:
             await _have_tables()
+        if drains:
+            await _drain_some()
         return await work()
     finally:
         await close_db()
@@ -80,3 +89,16 @@ async def _have_tables() -> None:
     if revision != head():
         state = "has no tables of session-db" if revision is None else f"has tables of revision {revision}, this version needs {head()}"
         raise Unavailable(f"the database {state}; run `session-db init`.", revision=revision)
+
+
+async def _drain_some() -> None:
+    """Write what hooks captured, as much as nobody waits for; what goes wrong with it is no reason not to read."""
+    waiting = get_settings().home / "spool" / "new"
+    if not waiting.is_dir() or next(waiting.iterdir(), None) is None:
+        return
+    from session_db.capture.drain import drain  # noqa: PLC0415  what it needs takes time to import, and mostly nothing waits
+
+    try:
+        await drain(get_settings(), at_most=DRAINED_FIRST)
+    except (SessionDBError, *DRIVER_ERRORS, OSError) as error:
+        messages_console().print(f"What hooks captured could not be written now, and waits: {error}", soft_wrap=True, markup=False)

@@ -1,0 +1,87 @@
+"""Spool the payload of a hook: Claude Code runs ``python -I -S hook.py SPOOL`` for each event.
+
+A script of its own, standard library only: it has to be over before an agent notices it. It prints nothing, because the model would read
+it, and ends with 0 whatever happens, because another code may stop the agent. ``capture/spool.py`` reads what it writes.
+"""
+
+import os
+import sys
+import time
+
+KEPT = (
+    "SESSION_DB_SESSION", "SESSION_DB_AGENT_TYPE", "SESSION_DB_CHECKPOINT",
+    "CLAUDE_CODE_ENTRYPOINT", "CLAUDE_CONFIG_DIR", "CLAUDE_PID", "CLAUDE_PROJECT_DIR",
+)  # fmt: skip
+"""Variables that say whose event it is."""
+
+TEMPORARY, NEW = "tmp", "new"
+
+
+def write(directory: str, payload: bytes, environment: "os._Environ[str] | dict[str, str]", host: str) -> str:
+    """Put a payload into the spool, whole or not at all, and return the name of its file.
+
+    The name sorts by the time since the machine was started, which nobody sets back.
+    """
+    for name in (directory, os.path.join(directory, TEMPORARY), os.path.join(directory, NEW)):
+        if not os.path.isdir(name):
+            os.makedirs(name, 0o700, exist_ok=True)
+    clock = getattr(time, "CLOCK_BOOTTIME", getattr(time, "CLOCK_MONOTONIC", None))
+    since_boot = time.monotonic_ns() if clock is None else time.clock_gettime_ns(clock)
+    captured_at = time.time_ns()
+    facts = {"captured_at": str(captured_at), "host": host} | {name: environment[name] for name in KEPT if name in environment}
+    header = "".join(f"{name}={value.encode('unicode_escape').decode()}\n" for name, value in facts.items())
+    while True:
+        name = f"{_boot()}-{since_boot:020d}-{captured_at:020d}-{os.getpid()}"
+        temporary = os.path.join(directory, TEMPORARY, name)
+        try:
+            file = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+            break
+        except FileExistsError:
+            since_boot += 1
+    try:
+        try:
+            _write_all(file, header.encode() + b"\n" + payload)
+        finally:
+            os.close(file)
+        os.rename(temporary, os.path.join(directory, NEW, name))
+    except BaseException:
+        os.unlink(temporary)
+        raise
+    return name
+
+
+def _boot() -> str:
+    """Return which start of the machine this is, as far as it tells."""
+    try:
+        with open("/proc/sys/kernel/random/boot_id", "rb") as file:
+            return file.read(8).decode()
+    except OSError:
+        return "00000000"
+
+
+def _write_all(file: int, data: bytes) -> None:
+    rest = memoryview(data)
+    while rest:
+        rest = rest[os.write(file, rest) :]
+
+
+def _read_all(file: int) -> bytes:
+    chunks = []
+    while chunk := os.read(file, 1 << 20):
+        chunks.append(chunk)
+    return b"".join(chunks)
+
+
+def main() -> None:
+    if "SESSION_DB_RECORDER" not in os.environ:
+        os.umask(0o077)
+        write(sys.argv[1], _read_all(0), os.environ, os.uname().nodename if hasattr(os, "uname") else os.environ.get("COMPUTERNAME", ""))
+
+
+if __name__ == "__main__":
+    try:
+        main()
+    except BaseException:
+        pass
+    # At once: nothing is left to be tidied up, and nothing may be said any more.
+    os._exit(0)

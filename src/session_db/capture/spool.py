@@ -1,0 +1,128 @@
+"""The spool: where captured events wait on disk until they are in the database, a file each.
+
+``tmp/`` holds what is being written, ``new/`` what waits, ``bad/`` what nobody understands, each with its reason.
+"""
+
+import os
+from collections.abc import Iterator
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from itertools import groupby
+from pathlib import Path
+
+from session_db.capture import hook
+from session_db.errors import InvalidInput
+
+BAD = "bad"
+REASON = ".reason"
+
+
+@dataclass(frozen=True)
+class Captured:
+    """An event as it was captured.
+
+    Attributes:
+        name: its file; no two have the same, on any host.
+        payload: what the client sent, byte for byte.
+        captured_at: when, by the clock of the host.
+        host: where.
+        environment: the variables that say whose it is.
+    """
+
+    name: str
+    payload: bytes
+    captured_at: datetime
+    host: str
+    environment: dict[str, str]
+
+
+@dataclass(frozen=True)
+class SpoolState:
+    """How much waits, since when, and how much was set aside."""
+
+    waiting: int
+    oldest: datetime | None
+    bad: int
+
+
+class Spool:
+    """A spool directory; any number of processes may put, and one takes at a time."""
+
+    def __init__(self, directory: Path) -> None:
+        self.directory = directory
+        self._new = directory / hook.NEW
+        self._bad = directory / BAD
+
+    def put(self, payload: bytes, environment: dict[str, str], host: str) -> str:
+        """Put an event there so that it survives a crash of the machine, and return its name."""
+        name = hook.write(str(self.directory), payload, environment, host)
+        for path in (self._new / name, self._new):
+            _sync(path)
+        return name
+
+    def names(self) -> Iterator[str]:
+        """Give the names of what waits, in the order it was captured; what comes meanwhile is left for the next time."""
+        try:
+            names = sorted(path.name for path in self._new.iterdir())
+        except FileNotFoundError:
+            return
+        # Since each start of the machine the clock begins anew: the wall clock orders the starts.
+        boots = [list(of_boot) for _, of_boot in groupby(names, _boot_of)]
+        for of_boot in sorted(boots, key=lambda of_boot: min(map(_wall_of, of_boot))):
+            yield from of_boot
+
+    def read(self, name: str) -> Captured:
+        """Read an event.
+
+        Raises:
+            InvalidInput: it is none.
+            FileNotFoundError: somebody else took it.
+        """
+        header, separator, payload = (self._new / name).read_bytes().partition(b"\n\n")
+        try:
+            facts = dict(line.split("=", 1) for line in header.decode("ascii").splitlines())
+            facts = {key: value.encode().decode("unicode_escape") for key, value in facts.items()}
+            captured_at = datetime.fromtimestamp(int(facts.pop("captured_at")) / 1e9, UTC)
+            host = facts.pop("host")
+        except (KeyError, ValueError, OverflowError) as error:
+            raise InvalidInput(f"the spooled file {name} has no header of ours: {error}", name=name) from error
+        if not separator:
+            raise InvalidInput(f"the spooled file {name} ends in its header.", name=name)
+        return Captured(name, payload, captured_at, host, facts)
+
+    def remove(self, name: str) -> None:
+        """Forget an event: it is in the database."""
+        (self._new / name).unlink(missing_ok=True)
+
+    def set_aside(self, name: str, reason: str) -> None:
+        """Keep an event that nobody understands, with the reason, out of the way of the others."""
+        self._bad.mkdir(mode=0o700, exist_ok=True)
+        explanation = self._bad / (name + REASON)
+        explanation.touch(mode=0o600)
+        explanation.write_text(f"{reason}\n", encoding="utf-8", errors="backslashreplace")
+        (self._new / name).replace(self._bad / name)
+
+    def state(self) -> SpoolState:
+        """Say how much is there. Costs a look at the names of all."""
+        names = list(self.names())
+        bad = sum(path.suffix != REASON for path in self._bad.iterdir()) if self._bad.is_dir() else 0
+        oldest = datetime.fromtimestamp(min(map(_wall_of, names)) / 1e9, UTC) if names else None
+        return SpoolState(len(names), oldest, bad)
+
+
+def _boot_of(name: str) -> str:
+    return name.partition("-")[0]
+
+
+def _wall_of(name: str) -> int:
+    """Return when a file was captured, in nanoseconds; 0 where its name is none of ours."""
+    parts = name.split("-")
+    return int(parts[2]) if len(parts) == 4 and parts[2].isdecimal() and len(parts[2]) == 20 else 0  # noqa: PLR2004  as hook.write names it
+
+
+def _sync(path: Path) -> None:
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
