@@ -39,6 +39,7 @@ Every request needs a token: `Authorization: Bearer …`. Lists answer `{items, 
 documents (RFC 9457) with `detail` for people and `code` for programs.
 """
 
+TABLES_SECONDS = 1.0
 LEASES_SECONDS = 15.0
 ERASE_SECONDS = 5.0
 LOOK_SECONDS = 5.0
@@ -149,7 +150,7 @@ async def _do_chores(metrics: Metrics) -> None:
     async def drain() -> None:
         await drainer.once(get_settings())
 
-    await _keep(init_db, LEASES_SECONDS, once=True)
+    await _keep(init_db, TABLES_SECONDS, once=True)
     await asyncio.gather(
         _keep(look, LOOK_SECONDS),
         _keep(end_leases, LEASES_SECONDS),

@@ -51,7 +51,7 @@ class Service:
         with self._log.open("a") as log:
             # A group of its own: so its workers can be found when it is gone.
             self._process = subprocess.Popen(
-                self._command, env=self._environment, cwd=self._directory, stdout=log, stderr=log, start_new_session=True
+                self._command, env=self._environment, cwd=self._directory, stdout=subprocess.DEVNULL, stderr=log, start_new_session=True
             )
         async with asyncio.timeout(60), httpx.AsyncClient(timeout=60) as client:
             while not await self._answers(client):
@@ -69,6 +69,11 @@ class Service:
         assert self._process is not None
         self._process.send_signal(number)
         return await asyncio.to_thread(self._process.wait, 60)
+
+    async def all_answer(self, starts: int) -> None:
+        """Wait until so many workers, those that have ended among them, began to answer."""
+        while self.log.count("Application startup complete") < starts:
+            await asyncio.sleep(0.05)
 
     def workers(self) -> list[int]:
         """Return the processes that answer, where it was started with several."""

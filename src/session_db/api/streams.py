@@ -95,7 +95,7 @@ async def session_frames(head: Head, position: Position, *, wait: bool = True) -
 
     While the database is away there are heartbeats alone. It ends after ``deleted`` or ``moved``, and when the service stops.
     """
-    reader = _Reader(head.session_id, position)
+    reader = Reader(head.session_id, position)
     if not wait:
         async for frame in reader.news(head):
             yield frame
@@ -113,7 +113,7 @@ async def session_frames(head: Head, position: Position, *, wait: bool = True) -
                 yield frame
 
 
-class _Reader:
+class Reader:
     """What a reader of one session was told."""
 
     def __init__(self, session_id: UUID, position: Position) -> None:

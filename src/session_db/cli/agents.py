@@ -19,7 +19,8 @@ from session_db.cli.sessions import Key, WorkingDir, find_session
 from session_db.crud import Page, get_agent, get_last_agent_logs, get_session, list_agents
 from session_db.database import get_async_session
 from session_db.errors import NotFound
-from session_db.models import Agent, AgentLog, AgentLogRead, AgentRead, Session, SessionRead
+from session_db.models import Agent, AgentLog, AgentRead, Session, SessionRead
+from session_db.models.agent_logs import event_json
 from session_db.models.agents import AgentStatus
 
 app = typer.Typer(help="List and show the agents of a session.", no_args_is_help=True)
@@ -106,7 +107,7 @@ def show(
             "agent": model_json(AgentRead.model_validate(shown.agent)),
             "session": model_json(SessionRead.model_validate(shown.session)),
             "sub_agents": [model_json(AgentRead.model_validate(agent)) for agent in shown.sub_agents],
-            "events": [model_json(AgentLogRead.model_validate(event)) for event in shown.events],
+            "events": [event_json(event) for event in shown.events],
         }
     )
 

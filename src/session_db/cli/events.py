@@ -13,16 +13,15 @@ from rich.table import Table
 from rich.text import Text
 
 from session_db.cli.inputs import JSON, Cursor, Limit
-from session_db.cli.output import as_json as model_json
-from session_db.cli.output import console, count, duration, facts, is_narrow, one_line, page_json, print_json, printable, quoted
+from session_db.cli.output import console, count, duration, facts, is_narrow, one_line, print_json, printable, quoted
 from session_db.cli.running import refuse_bytes, refuse_others, run
 from session_db.cli.session_view import telling_input
 from session_db.cli.sessions import Key, WorkingDir, find_session
 from session_db.crud import Page, get_agent_log, list_agent_logs, list_agents
 from session_db.database import UnitOfWork, get_async_session
 from session_db.errors import InvalidInput, NotFound
-from session_db.models import AgentLog, AgentLogRead
-from session_db.models.agent_logs import EventCategory
+from session_db.models import AgentLog
+from session_db.models.agent_logs import EventCategory, event_json
 
 app = typer.Typer(help="List and show the events of a session.", no_args_is_help=True)
 
@@ -68,7 +67,7 @@ def list_(  # noqa: PLR0913, PLR0917  each filter is an option
 
     page, names = run(load, as_json=as_json)
     if as_json:
-        print_json(page_json(map(AgentLogRead.model_validate, page), page.next_cursor))
+        print_json({"items": [event_json(event) for event in page], "next_cursor": page.next_cursor})
         return
     if not page:
         filtered = any(value is not None for value in (agent, event_type, category, tool, tool_use_id, after, cursor))
@@ -129,7 +128,7 @@ def show(
 
     shown = run(load, as_json=as_json)
     if as_json:
-        print_json(model_json(AgentLogRead.model_validate(shown)) | {"payload": shown.payload})
+        print_json(event_json(shown, whole=True))
     else:
         _print_event(shown)
 

@@ -29,7 +29,8 @@ from session_db.crud.sdk_sessions import delete_old_tombstones
 from session_db.database import UnitOfWork, get_async_session, in_transaction
 from session_db.database.batches import in_batches
 from session_db.errors import InvalidInput, NotFound
-from session_db.models import Agent, AgentLog, AgentLogRead, AgentRead, Session, SessionRead
+from session_db.models import Agent, AgentLog, AgentRead, Session, SessionRead
+from session_db.models.agent_logs import event_json
 from session_db.models.sessions import CHAT_STATUSES, WORKFLOW_STATUSES, SessionType, refuse_unknown_status
 
 __all__ = ["Shown", "app", "load", "print_shown", "shown_json"]
@@ -224,5 +225,5 @@ def shown_json(shown: Shown) -> dict[str, object]:
         "session": model_json(SessionRead.model_validate(shown.session)),
         "agents": [model_json(AgentRead.model_validate(agent)) for agent in shown.agents],
         "messages": shown.messages,
-        "events": [model_json(AgentLogRead.model_validate(event)) for event in shown.events],
+        "events": [event_json(event) for event in shown.events],
     }

@@ -1,0 +1,114 @@
+"""``tail``: what agents do, as they do it."""
+
+import asyncio
+import json
+import signal
+import subprocess
+import sys
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from session_db import crud
+from session_db.database import get_async_session
+from tests.cli.conftest import CommandLine
+from tests.databases import Database
+from tests.factories import event, make_session, message
+
+COMMAND = Path(sys.executable).with_name("session-db")
+
+
+@asynccontextmanager
+async def tailing(database: Database, *arguments: str) -> AsyncIterator[AsyncIterator[dict[str, Any]]]:
+    """Run the command, and give what it prints, line by line; Ctrl-C ends it well."""
+    process = await asyncio.create_subprocess_exec(
+        COMMAND, "tail", *arguments, "--json", env=database.environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE
+    )
+    assert process.stdout is not None
+
+    async def lines() -> AsyncIterator[dict[str, Any]]:
+        while line := await asyncio.wait_for(process.stdout.readline(), 20):  # type: ignore[union-attr]
+            yield json.loads(line)
+
+    try:
+        yield lines()
+        process.send_signal(signal.SIGINT)
+        _, errors = await asyncio.wait_for(process.communicate(), 20)
+        assert (process.returncode, errors) == (0, b"")
+    finally:
+        if process.returncode is None:
+            process.kill()
+            await process.wait()
+
+
+async def new_session(**values: Any) -> Any:
+    async with get_async_session() as db:
+        session = await make_session(db, **values)
+        await crud.append_agent_logs(
+            db, [event(session, tool_name="Bash", tool_input={"command": f"echo {number}"}) for number in range(30)]
+        )
+        await crud.save_display_messages(db, session.id, [message("Hello!")])
+        return session.id
+
+
+class TestOne:
+    async def test_it_shows_the_last_events_and_then_those_that_come(self, fresh_database: Database) -> None:
+        session_id = await new_session()
+        async with tailing(fresh_database, str(session_id)) as lines:
+            first = [await anext(lines) for _ in range(22)]
+            assert [line["type"] for line in first] == ["session", *["event"] * 20, "message"]
+            assert (first[1]["data"]["event_index"], first[-1]["id"]) == (10, "30.1")
+            async with get_async_session() as db:
+                await crud.append_agent_logs(db, [event(session_id)])
+            assert (await anext(lines))["id"] == "31.1"
+
+    async def test_it_ends_with_the_session(self, fresh_database: Database) -> None:
+        session_id = await new_session()
+        async with tailing(fresh_database, str(session_id), "--after", "30.1") as lines:
+            assert (await anext(lines))["type"] == "session"
+            async with get_async_session() as db:
+                await crud.delete_session(db, session_id)
+            assert (await anext(lines))["type"] == "deleted"
+
+
+class TestAll:
+    async def test_it_shows_what_happens_in_every_session_from_now_on(self, fresh_database: Database) -> None:
+        old = await new_session()
+        async with tailing(fresh_database, "--all") as lines:
+            await asyncio.sleep(3)
+            async with get_async_session() as db:
+                await crud.append_agent_logs(db, [event(old)])
+            told = await anext(lines)
+            assert (told["session_id"], told["type"], told["data"]["event_index"]) == (str(old), "event", 30)
+            new = await new_session()
+            assert [(line["session_id"], line["type"]) for line in [await anext(lines), await anext(lines)]] == [
+                (str(new), "session"),
+                (str(new), "event"),
+            ]
+
+
+class TestOutput:
+    @pytest.fixture
+    async def session_id(self, fresh_database: Database) -> Any:
+        async with get_async_session() as db:
+            session = await make_session(db, title="Make the \x1b[31mkick punchier")
+            told = event(session, event_type="PostToolUseFailure", tool_name="Bash", tool_input={"command": "rm \x1b[2J"}, tool_output="no")
+            await crud.append_agent_logs(db, [told])
+            await crud.save_display_messages(db, session.id, [message("Hello\nworld!")])
+            return session.id
+
+    def test_a_person_reads_lines_that_steer_no_terminal(self, session_id: Any, cli: CommandLine) -> None:
+        printed = cli("tail", "--no-follow").stdout
+        assert "\x1b" not in printed
+        assert "Make the  [31mkick punchier" in printed
+        assert "✗ PostToolUseFailure  Bash  rm  [2J  no" in printed
+        assert "user Hello world!" in printed
+
+    def test_all_takes_no_session(self, cli: CommandLine) -> None:
+        cli("tail", "x", "--all", exit_code=2)
+
+    def test_where_there_is_no_session_it_says_what_makes_one(self, cli: CommandLine) -> None:
+        assert "session-db import" in cli.json("tail", "--no-follow", exit_code=3)["error"]["message"]
