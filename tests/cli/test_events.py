@@ -95,6 +95,19 @@ class TestShow:
         assert (by_index["tool_input"], by_index["payload"]) == (large, [large, "\x00\ud800"])
         assert await asyncio.to_thread(cli.json, "events", "show", str(session.id), by_index["id"]) == by_index
 
+    async def test_json_holds_keys_that_are_no_text(self, cli: CommandLine, fresh_database: Database) -> None:
+        async with get_async_session() as db:
+            agent = await make_agent(db)
+            odd = {"\ud800": 1}
+            await append_agent_logs(db, [event(agent.session_id, agent_id=agent.id, tool_name="Write", tool_input=odd, payload=odd)])
+        session_id = str(agent.session_id)
+        shown = await asyncio.to_thread(cli.json, "events", "show", session_id, "0")
+        assert (shown["tool_input"], shown["payload"]) == (odd, odd)
+        for command in (("events", "list", session_id), ("sessions", "show", session_id), ("agents", "show", str(agent.id))):
+            printed = await asyncio.to_thread(cli.json, *command)
+            (listed,) = printed.get("items", printed.get("events"))
+            assert listed == {name: value for name, value in shown.items() if name != "payload"}
+
     def test_people_see_it_at_eighty_columns(self, imported: CommandLine) -> None:
         output = imported("events", "show", str(BACKGROUND), "3").stdout
         for text in ("response · ToolResultBlock", "Write", "tool_output", "payload", '"type": "tool_result"'):

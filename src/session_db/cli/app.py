@@ -26,6 +26,11 @@ COMMANDS = {
     "import": ("importing", "Import recorded Claude Code sessions. Goes on where the last import stopped; a second one changes nothing."),
     "drain": ("draining", "Write the events that hooks captured. The service and every reading command do it by themselves."),
     "tail": ("tail", "Follow what agents do: events, messages and changes of state as they come, until Ctrl-C."),
+    "resume": (
+        "resume",
+        "Go on with a session in Claude Code. Its files are put back where they are missing.",
+    ),
+    "export": ("export", "Write a session to standard output, however large it is."),
     "demo": ("demo", "Import a recorded run of a real agent, and show it."),
     "serve": ("serve", "Run the service: REST and live streams, until Ctrl-C or SIGTERM."),
     "login": ("login", "Ask the running service for a link that logs a browser in, once, within ten minutes."),

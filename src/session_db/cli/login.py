@@ -4,7 +4,7 @@ import json
 from typing import Annotated, Any
 from urllib.error import HTTPError, URLError
 from urllib.parse import urlsplit
-from urllib.request import Request, urlopen
+from urllib.request import HTTPRedirectHandler, ProxyHandler, Request, build_opener
 
 import typer
 
@@ -16,6 +16,7 @@ from session_db.errors import InvalidInput, SessionDBError, Unauthorized, Unavai
 from session_db.settings import get_settings
 
 _SECONDS = 10
+_LINK = frozenset({"url_path", "expires_at"})
 _REFUSED = frozenset({401, 403, 429})
 
 
@@ -43,8 +44,10 @@ def _ask(url: str) -> dict[str, Any]:
     if urlsplit(url).scheme not in ("http", "https"):
         raise InvalidInput(f"--url {url} is no address of a service; give one like http://127.0.0.1:8765.", url=url)
     headers = {"Authorization": f"Bearer {find_token(get_settings())}"}
+    # The token goes there and nowhere else: to no proxy of the environment, and to no place that the answer names.
+    opener = build_opener(ProxyHandler({}), _NoRedirects)
     try:
-        with urlopen(Request(f"{url}/api/login-links", method="POST", headers=headers), timeout=_SECONDS) as answer:  # noqa: S310  http, see above
+        with opener.open(Request(f"{url}/api/login-links", method="POST", headers=headers), timeout=_SECONDS) as answer:  # noqa: S310  http, see above
             link = json.load(answer)
     except HTTPError as error:
         family = Unauthorized if error.code in _REFUSED else Unavailable
@@ -54,7 +57,14 @@ def _ask(url: str) -> dict[str, Any]:
         raise Unavailable(
             f"no service answers at {url} ({reason}); start it with `session-db serve`, or name it with --url.", url=url
         ) from error
-    return {"login_url": url + link["url_path"], "expires_at": link["expires_at"]}
+    if not isinstance(link, dict) or not link.keys() >= _LINK:
+        raise Unavailable(f"what answers at {url} is no service of session-db; name it with --url.", url=url)
+    return {"login_url": f"{url}{link['url_path']}", "expires_at": link["expires_at"]}
+
+
+class _NoRedirects(HTTPRedirectHandler):
+    def redirect_request(self, *_: Any) -> None:
+        """Follow none: the answer that names another place is an error."""
 
 
 def _detail(error: HTTPError) -> str:

@@ -1,5 +1,6 @@
 """The command ``serve``: the service on this machine."""
 
+import asyncio
 import functools
 import ipaddress
 import multiprocessing
@@ -20,6 +21,7 @@ from typing import Annotated, Any
 import typer
 import uvicorn
 from fastapi import FastAPI
+from uvicorn.protocols.http.h11_impl import H11Protocol
 from uvicorn.supervisors.multiprocess import Multiprocess
 
 from session_db.api.logs import LogFormat, log_config
@@ -41,6 +43,9 @@ START_SECONDS = 30
 """How long a worker may take to come up, on a machine that is busy, before another one is started in its place."""
 
 BACKLOG = 2048
+
+PATIENCE_SECONDS = 30
+"""How long a connection may bring no request, at least; twice that at most."""
 
 
 def add_to(app: typer.Typer) -> None:
@@ -177,6 +182,7 @@ def _config(settings: Settings, host: str, workers: int, tls: _TLS | None, log_f
         factory=True,
         workers=workers,
         log_config=log_config(log_format),
+        http=Connection,
         access_log=False,
         server_header=False,
         ws_max_size=settings.max_body_bytes,
@@ -185,6 +191,36 @@ def _config(settings: Settings, host: str, workers: int, tls: _TLS | None, log_f
         ssl_certfile=tls.certificate if tls else None,
         ssl_keyfile=tls.key if tls else None,
     )
+
+
+class Connection(H11Protocol):
+    """A connection of HTTP/1.1; one that brings no whole request is closed in the end, so that who sends none uses up no connections."""
+
+    _look: asyncio.TimerHandle | None = None
+
+    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
+        super().connection_made(transport)
+        self._look_after(None)
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        super().connection_lost(exc)
+        self._look_away()
+
+    def handle_websocket_upgrade(self, event: Any) -> None:
+        self._look_away()
+        super().handle_websocket_upgrade(event)
+
+    def _look_after(self, before: tuple[Any, bool] | None) -> None:
+        """Close it, if since the last look it waits for the same request."""
+        state = (self.cycle, self.cycle is None or self.cycle.response_complete)
+        if state == before and state[1]:
+            self.transport.close()
+        else:
+            self._look = self.loop.call_later(PATIENCE_SECONDS, self._look_after, state)
+
+    def _look_away(self) -> None:
+        if self._look is not None:
+            self._look.cancel()
 
 
 def _app(settings: Settings) -> FastAPI:

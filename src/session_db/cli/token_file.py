@@ -1,6 +1,7 @@
 """The token file: the first start of the service makes it, and commands find their token in it."""
 
 import os
+import re
 import socket
 import stat
 import sys
@@ -27,13 +28,16 @@ def find_token(settings: Settings) -> str:
     """Return the token that commands send: ``SESSION_DB_TOKEN``, or the one in the file.
 
     Raises:
-        Unauthorized: there is neither.
+        Unauthorized: there is neither, or it is none that can be sent.
     """
-    if settings.token is not None:
-        return settings.token.get_secret_value()
-    text = _read(token_file(settings))
+    path = token_file(settings)
+    text = _read(path) if settings.token is None else settings.token.get_secret_value().strip()
     if text is None:
-        raise Unauthorized(f"there is no token: set SESSION_DB_TOKEN. `session-db serve` makes {token_file(settings)}.")
+        raise Unauthorized(f"there is no token: set SESSION_DB_TOKEN. `session-db serve` makes {path}.")
+    if not re.fullmatch(r"[!-~]+", text):
+        raise Unauthorized(
+            f"{path if settings.token is None else 'SESSION_DB_TOKEN'} holds no token; `session-db tokens create` makes one."
+        )
     return text
 
 
@@ -46,7 +50,8 @@ async def have_token(settings: Settings) -> Token:
     if token is not None:
         return token
     made = await in_transaction(lambda db: create_token(db, TokenCreate(name=f"serve@{socket.gethostname()}"[:100], scope="admin")))
-    if _put(path, made.text, replace=text is not None):
+    # A link that leads nowhere is in the way, and no token of another process.
+    if _put(path, made.text, replace=text is not None or path.is_symlink()):
         if text is not None:
             _say(f"The token in {path} does not work in this database; a new one replaces it.")
         return made.token

@@ -1,0 +1,76 @@
+"""The command ``resume``: go on with a recorded session, on any machine."""
+
+import os
+import shlex
+import shutil
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from session_db.capture.restoring import Restored, Resumable, find_resumable, restore
+from session_db.cli.inputs import JSON
+from session_db.cli.output import messages_console, print_json
+from session_db.cli.running import fail, run
+from session_db.cli.sessions import Key, WorkingDir, find_session
+from session_db.database import get_async_session
+from session_db.errors import InvalidInput, NotFound
+
+
+def add_to(app: typer.Typer) -> None:
+    """Add the command to the command line."""
+    app.command()(resume)
+
+
+def resume(  # noqa: PLR0913, PLR0917  each is an option
+    key: Key,
+    working_dir: WorkingDir = None,
+    directory: Annotated[Path | None, typer.Option("--in", metavar="DIR", help="Go on in this directory; unset: where it worked.")] = None,
+    sdk_session: Annotated[str | None, typer.Option(metavar="ID", help="The client's session, where several are in this one.")] = None,
+    only_print: Annotated[bool, typer.Option("--print", help="Print the command instead of running it.")] = False,  # noqa: FBT002
+    as_json: JSON = False,  # noqa: FBT002  a command-line flag
+) -> None:
+    """Go on with a session in Claude Code. Its files are put back where they are missing.
+
+    Those of its sub-agents come back, too.
+    """
+
+    async def work() -> tuple[Resumable, str, Restored]:
+        async with get_async_session() as db:
+            session = await find_session(db, key, working_dir)
+            resumable = await find_resumable(db, session, sdk_session)
+            here = _existing(directory, resumable.directory)
+            return resumable, here, await restore(db, session.id, resumable, _projects(), here)
+
+    resumable, here, restored = run(work, as_json=as_json)
+    command = ["claude", "--resume", resumable.sdk_session_id]
+    if as_json:
+        files = {"written": [str(path) for path in restored.written], "kept": [str(path) for path in restored.kept]}
+        print_json({"directory": here, "command": command, **files})
+    elif only_print:
+        print(f"cd {shlex.quote(here)} && {shlex.join(command)}")  # noqa: T201  it is what a command is for
+    else:
+        _run(command, here, restored)
+
+
+def _existing(named: Path | None, worked_in: str) -> str:
+    directory = str(named.resolve()) if named else worked_in
+    if not Path(directory).is_dir():
+        raise NotFound(f"there is no directory {directory} on this machine; name another one with --in.", directory=directory)
+    return directory
+
+
+def _run(command: list[str], directory: str, restored: Restored) -> None:
+    program = shutil.which(command[0])
+    if program is None:
+        fail(
+            InvalidInput("there is no command claude on this machine; install Claude Code, or see the command with --print."), as_json=False
+        )
+    if restored.written:
+        messages_console().print(f"{len(restored.written)} files were put back.")
+    os.chdir(directory)
+    os.execv(program, command)  # noqa: S606  it is what the command is for
+
+
+def _projects() -> Path:
+    return Path(os.environ.get("CLAUDE_CONFIG_DIR") or "~/.claude").expanduser() / "projects"
