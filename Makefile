@@ -26,8 +26,8 @@ test: $(READY) ## run the tests and measure their coverage
 
 test-servers: $(READY) ## run the tests of the store on PostgreSQL 15 and through PgBouncer
 	@scripts/install-servers
-	@$(BIN)/pytest -m db -n 2 --server 15 $(ARGS)
-	@$(BIN)/pytest -m db -n 2 --server pgbouncer $(ARGS)
+	@$(BIN)/pytest -m "db and not large" -n 2 --server 15 $(ARGS)
+	@$(BIN)/pytest -m "db and not large" -n 2 --server pgbouncer $(ARGS)
 
 check: $(READY) ## lint, formatting, types and layers
 	@$(BIN)/ruff check

@@ -6,6 +6,8 @@ from typing import Any, Generic, TypeVar
 from fastapi.responses import JSONResponse
 from pydantic import BaseModel, Field
 
+from session_db.models.table import JSONText
+
 Item = TypeVar("Item")
 
 
@@ -14,6 +16,17 @@ class JSONAnswer(JSONResponse):
 
     def render(self, content: Any) -> bytes:
         return json.dumps(content, ensure_ascii=True, allow_nan=False, separators=(",", ":")).encode()
+
+
+class WithOwnText(JSONAnswer):
+    """An object whose values may be somebody's own JSON text; that stands in the answer as it is."""
+
+    def render(self, content: Any) -> bytes:
+        members = (b"%s:%s" % (self._value(name), self._value(value)) for name, value in content.items())
+        return b"{%s}" % b",".join(members)
+
+    def _value(self, value: Any) -> bytes:
+        return value.encode() if isinstance(value, JSONText) else super().render(value)
 
 
 class PageOf(BaseModel, Generic[Item]):

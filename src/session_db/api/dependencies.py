@@ -1,19 +1,23 @@
 """What routes ask for: the caller's rights, pages, and ids."""
 
+from collections import Counter
 from typing import Annotated, Any, TypeVar
 from uuid import UUID
 
 from fastapi import Path, Query, Request, Security
+from fastapi.requests import HTTPConnection
 from fastapi.security import APIKeyCookie, HTTPBearer, SecurityScopes
 from pydantic import BaseModel
 
 from session_db import crud
 from session_db.api.answers import page
+from session_db.api.errors import operation_of
 from session_db.api.gate import COOKIE
 from session_db.crud.paging import MAX_LIMIT
 from session_db.database import UnitOfWork
 from session_db.errors import Forbidden, InvalidInput, NotFound, Unauthorized
 from session_db.models import Token
+from session_db.models.text import shown
 from session_db.models.tokens import Scope
 
 Row = TypeVar("Row")
@@ -56,6 +60,24 @@ def needs(scope: Scope) -> Any:
     return Security(caller, scopes=[scope])
 
 
+OPEN_PARAMETERS = "x-open-parameters"
+"""What an operation's document says where it takes any parameter that begins so."""
+
+
+def refuse_unknown_parameters(request: HTTPConnection) -> None:
+    """Raise ``InvalidInput`` for a query that the route does not know, or has twice: a filter with a slip would find everything."""
+    operation = operation_of(request)
+    if not operation or not request.scope["query_string"]:
+        return
+    known = [parameter["name"] for parameter in operation.get("parameters", []) if parameter["in"] == "query"]
+    for name, times in Counter(name for name, _ in request.query_params.multi_items()).items():
+        if name not in known and not name.startswith(operation.get(OPEN_PARAMETERS, "?")):
+            words = ", ".join(known) or "no parameters"
+            raise InvalidInput(f"{shown(name)} is no parameter of this route; it takes {words}.", path=name, place="query")
+        if times > 1:
+            raise InvalidInput(f"{shown(name)} is there {times} times; send it once.", path=name, place="query")
+
+
 Limit = Annotated[int, Query(ge=1, le=MAX_LIMIT, description="Rows a page.")]
 Cursor = Annotated[str | None, Query(max_length=2000, description="`next_cursor` of the page before.")]
 SessionId = Annotated[UUID, Path(description="The session.")]
@@ -78,9 +100,9 @@ async def page_of_session(db: UnitOfWork, session_id: UUID, rows: Any) -> dict[s
 Body = TypeVar("Body", bound=BaseModel)
 
 
-def in_session(body: Body, session_id: UUID) -> Body:
-    """Return a body with the session of its path; raise ``InvalidInput`` where it names another one."""
+def in_session(body: Body, session_id: UUID, path: str = "session_id") -> Body:
+    """Return a body with the session of the request's path; raise ``InvalidInput``, with the field's own path, where it names another."""
     given = getattr(body, "session_id", None)
     if given not in (None, session_id):
-        raise InvalidInput(f"session_id: is {given}, the path says {session_id}; leave it out.", field="session_id")
+        raise InvalidInput(f"{path}: is {given}, the URL says {session_id}; leave it out.", path=path, place="body")
     return body.model_copy(update={"session_id": session_id})

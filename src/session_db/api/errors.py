@@ -61,6 +61,9 @@ WORDS: dict[int, tuple[str, str]] = {
 }
 """Title and code by status: Python's own words differ from version to version."""
 
+_SENT_AS = {"agent_name": "agent", "current_project": "project", "event_type": "type"}
+"""How a query calls what crud calls otherwise."""
+
 RETRY_AFTER_SECONDS = 2
 _MEDIA_TYPE = "application/problem+json"
 _SHOWN = 10
@@ -133,12 +136,33 @@ def _of_ours(request: HTTPConnection, error: SessionDBError) -> JSONAnswer:
         detail = "the database cannot be used now; send the request again."
         headers["Retry-After"] = str(RETRY_AFTER_SECONDS)
     elif isinstance(error, InvalidInput) and _named_by(error):
-        errors = [FieldProblem(place="body", path=_named_by(error), message=error.message)]
+        place, path = _sent_as(request, error)
+        errors = [FieldProblem(place=place, path=path, message=error.message)]
     return _problem(request, status, detail, error.code, errors=errors, headers=headers)
 
 
 def _named_by(error: InvalidInput) -> str:
     return str(error.details.get("path") or error.details.get("field") or "")
+
+
+def operation_of(request: HTTPConnection) -> dict[str, Any]:
+    """Return what the OpenAPI document says of the operation that a request asks for; a WebSocket has none."""
+    methods = request.app.openapi()["paths"].get(getattr(request.scope.get("route"), "path", None), {})
+    operation: dict[str, Any] = methods.get(str(request.scope.get("method")).lower(), {})
+    return operation
+
+
+def _sent_as(request: HTTPConnection, error: InvalidInput) -> tuple[str, str]:
+    """Return where a request has what crud refused, and how it is called there."""
+    path = _named_by(error)
+    if "place" in error.details:
+        return error.details["place"], path
+    operation = operation_of(request)
+    sent = {parameter["name"]: parameter["in"] for parameter in operation.get("parameters", [])}
+    for name in (path, _SENT_AS.get(path, path), path.replace("_", "-")):
+        if name in sent:
+            return sent[name], name
+    return "body" if "requestBody" in operation else "query", path
 
 
 def _refused(request: HTTPConnection, found: Sequence[Any]) -> JSONAnswer:
@@ -152,10 +176,15 @@ def _refused(request: HTTPConnection, found: Sequence[Any]) -> JSONAnswer:
 def _field_problem(found: Any) -> FieldProblem:
     """Say what Pydantic found; an error that our own check raised names its field itself."""
     place, *steps = found["loc"]
+    # What follows the name of a parameter is which of its types did not fit.
+    around = _path(steps if place == "body" else steps[:1])
     ours = found.get("ctx", {}).get("error")
-    path = _named_by(ours) if isinstance(ours, InvalidInput) else ""
-    message = str(found["msg"]).removeprefix("Value error, ")
-    return FieldProblem(place=str(place), path=path or _path(steps), message=message.removeprefix(f"{path}: ") if path else message)
+    inside = _named_by(ours) if isinstance(ours, InvalidInput) else ""
+    path = ".".join(part for part in (around, inside) if part)
+    message = str(found["msg"]).removeprefix("Value error, ").removeprefix(f"{inside}: ")
+    if place == "body" and not steps and isinstance(found["input"], bytes):
+        message = "is not sent as JSON; say `Content-Type: application/json`"
+    return FieldProblem(place=str(place), path=path, message=message)
 
 
 def _path(steps: Sequence[Any]) -> str:
@@ -166,12 +195,22 @@ def _of_starlette(request: HTTPConnection, error: HTTPException) -> JSONAnswer:
     title, code = WORDS[error.status_code]
     headers = dict(error.headers or {})
     detail = str(error.detail or title)
+    if error.status_code == HTTPStatus.BAD_REQUEST and isinstance(error.__cause__, InvalidInput):
+        return _of_ours(request, error.__cause__)
+    if error.status_code == HTTPStatus.BAD_REQUEST and isinstance(error.__cause__, ValueError | RecursionError):
+        code, detail = "invalid_json", f"the body cannot be read as JSON: {_unreadable(error.__cause__)}."
     if error.status_code == HTTPStatus.NOT_FOUND and detail == title:
         detail = "there is no such route; /openapi.json lists them."
     if error.status_code == HTTPStatus.METHOD_NOT_ALLOWED:
         headers["Allow"] = ", ".join(_allowed_methods(request))
         detail = f"this route takes {headers['Allow']}."
     return _problem(request, error.status_code, detail, code, headers=headers)
+
+
+def _unreadable(error: Exception) -> str:
+    if isinstance(error, RecursionError):
+        return "it is nested too deep"
+    return "it is no UTF-8" if isinstance(error, UnicodeError) else str(error).partition(";")[0]
 
 
 def _allowed_methods(request: HTTPConnection) -> list[str]:

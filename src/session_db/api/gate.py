@@ -1,7 +1,6 @@
 """The gate: what every request passes before any route. Who sends it, from where, and how much."""
 
 import ipaddress
-from http.cookies import CookieError, SimpleCookie
 from urllib.parse import urlsplit
 
 from starlette.datastructures import Headers
@@ -23,6 +22,7 @@ OPEN = frozenset({"/health", "/login"})
 PROBES = frozenset({"/ready", "/metrics"})
 """Paths that need none where `SESSION_DB_OPEN_PROBES` says so."""
 
+_DIGITS = 20
 _SAFE_METHODS = frozenset({"GET", "HEAD", "OPTIONS"})
 
 
@@ -31,7 +31,7 @@ class Gate:
 
     def __init__(self, app: ASGIApp, settings: Settings) -> None:
         self._app = app
-        self._hosts = frozenset(host.strip().lower() for host in settings.allowed_hosts.split(","))
+        self._hosts = frozenset(host.strip().lower() for host in settings.allowed_hosts.split(",")) - {""}
         self._max_body = settings.max_body_bytes
         self._open = OPEN | PROBES if settings.open_probes else OPEN
 
@@ -57,7 +57,8 @@ class Gate:
 
     def _check_length(self, headers: Headers) -> None:
         length = headers.get("content-length", "0")
-        if length.isascii() and length.isdigit() and int(length) > self._max_body:
+        # A length of so many digits is none that Python would read.
+        if length.isascii() and length.isdigit() and (len(length) > _DIGITS or int(length) > self._max_body):
             raise self._too_large()
 
     def _limited(self, receive: Receive) -> Receive:
@@ -80,7 +81,9 @@ class Gate:
         path = connection.scope["path"].removeprefix(connection.scope.get("root_path", ""))
         if path in self._open:
             return
-        bearer, cookie = _bearer_of(connection.headers), _cookie_of(connection.headers)
+        bearer = _bearer_of(connection.headers)
+        # Each by itself: what another application of this host put into its own must not spoil ours.
+        cookie = connection.cookies.get(COOKIE) or None
         token = await _valid(bearer or cookie)
         if token is None:
             # Nobody guesses 256 random bits, so failures are not counted: one program behind an address would lock out all others.
@@ -119,12 +122,17 @@ def _check_origin(connection: HTTPConnection) -> None:
     if connection.scope["type"] == "http" and connection.scope["method"] in _SAFE_METHODS:
         return
     origin = connection.headers.get("origin", "")
-    if urlsplit(origin).netloc.lower() != connection.headers.get("host", "").lower():
+    scheme, _, host = origin.lower().partition("://")
+    # A page that came without TLS may be anybody's. The other way round is a proxy that does not say that it has TLS.
+    schemes = {"https"} if connection.scope.get("scheme") in {"https", "wss"} else {"http", "https"}
+    if scheme not in schemes or host != connection.headers.get("host", "").lower():
         raise Forbidden(f"a page of {origin or 'an unknown site'} may not do this with the cookie of this one; send a token.")
 
 
 def address_of(connection: HTTPConnection) -> str:
-    return connection.client.host if connection.client else "unknown"
+    """Return the caller's address, or ``unknown``: what a proxy is said to have passed on may be any text."""
+    address = connection.client.host.partition("%")[0] if connection.client else ""
+    return address if _is_address(address) else "unknown"
 
 
 def _host_of(header: str) -> str:
@@ -140,20 +148,13 @@ def _is_address(host: str) -> bool:
         ipaddress.ip_address(host)
     except ValueError:
         return False
-    return True
+    # The name of an interface may follow one of IPv6, and be any text.
+    return "%" not in host
 
 
 def _bearer_of(headers: Headers) -> str | None:
     scheme, _, text = headers.get("authorization", "").partition(" ")
     return text.strip() or None if scheme.lower() == "bearer" else None
-
-
-def _cookie_of(headers: Headers) -> str | None:
-    try:
-        morsel = SimpleCookie(headers.get("cookie", "")).get(COOKIE)
-    except CookieError:
-        return None
-    return morsel.value or None if morsel else None
 
 
 async def _refuse(connection: HTTPConnection, error: Exception, receive: Receive, send: Send) -> None:

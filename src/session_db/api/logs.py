@@ -19,6 +19,9 @@ _TOKEN = re.compile(r"(sdb_[0-9a-fA-F]+)_[A-Za-z0-9_-]+")
 _URL = re.compile(r"(postgres[a-z0-9+]*://[^\s:/@\"']*):[^\s\"']*@")
 _PASSWORD = re.compile(r"([?&](?:password|sslpassword)=)[^&\s\"']+")
 
+_CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\u2028\u2029]")
+"""What steers a terminal or ends a line, but for the end of a line itself."""
+
 
 def redacted(text: str) -> str:
     """Return a text without the secrets of tokens and the passwords of database URLs; of a token its id stays."""
@@ -37,12 +40,22 @@ class WithRequest(logging.Filter):
         return True
 
 
+class ToldOnce(logging.Filter):
+    """Leaves out what uvicorn tells of WebSockets: the access log has them, without the query, which may hold a secret."""
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        # Of a handshake that was refused uvicorn says in the end that it was not answered.
+        told = record.levelno <= logging.INFO or "without completing handshake" in str(record.msg)
+        return not (record.name == "uvicorn.error" and "websocket" in record.pathname and told)
+
+
 class Text(logging.Formatter):
-    """Lines for people. Secrets are taken out of the whole, tracebacks too."""
+    """Lines for people. Secrets are taken out of the whole, tracebacks too; what follows a record's first line is indented."""
 
     def format(self, record: logging.LogRecord) -> str:
         request_id = getattr(record, "request_id", None)
-        return redacted(super().format(record)) + (f" [{request_id}]" if request_id else "")
+        text = _CONTROL.sub(lambda found: ascii(found[0])[1:-1], redacted(super().format(record)))
+        return text.replace("\n", "\n    ") + (f" [{request_id}]" if request_id else "")
 
     def formatTime(self, record: logging.LogRecord, datefmt: str | None = None) -> str:  # noqa: ARG002, N802  logging's own
         return _moment(record)
@@ -68,7 +81,7 @@ def log_config(log_format: LogFormat) -> dict[str, Any]:
     return {
         "version": 1,
         "disable_existing_loggers": False,
-        "filters": {"request": {"()": f"{here}.WithRequest"}},
+        "filters": {"request": {"()": f"{here}.WithRequest"}, "once": {"()": f"{here}.ToldOnce"}},
         "formatters": {
             "text": {"()": f"{here}.Text", "format": "%(asctime)s %(levelname)s %(name)s: %(message)s"},
             "json": {
@@ -81,7 +94,12 @@ def log_config(log_format: LogFormat) -> dict[str, Any]:
             },
         },
         "handlers": {
-            "stderr": {"class": "logging.StreamHandler", "stream": "ext://sys.stderr", "filters": ["request"], "formatter": log_format}
+            "stderr": {
+                "class": "logging.StreamHandler",
+                "stream": "ext://sys.stderr",
+                "filters": ["once", "request"],
+                "formatter": log_format,
+            }
         },
         "root": {"handlers": ["stderr"], "level": "WARNING"},
         "loggers": {"session_db": {"level": "INFO"}, "uvicorn": {"level": "INFO"}},

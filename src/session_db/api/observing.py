@@ -25,6 +25,8 @@ _PROTECTING = {
     "X-Content-Type-Options": "nosniff",
     "X-Frame-Options": "DENY",
     "Referrer-Policy": "no-referrer",
+    # Cookies know no port: a page of another service on this host would else embed what ours gets.
+    "Cross-Origin-Resource-Policy": "same-origin",
     "Content-Security-Policy": "default-src 'none'; frame-ancestors 'none'",
 }
 """A route that sends one of them itself knows better."""
@@ -80,6 +82,8 @@ class _Request:
             self._add_headers(MutableHeaders(scope=message))
         elif message["type"] == "websocket.accept":
             self._begin_answer(101)
+            message.setdefault("headers", [])
+            MutableHeaders(scope=message)["X-Request-ID"] = self.id
             self._open_stream()
         elif message["type"] in _BODIES:
             self._bytes += len(message.get("body", b""))

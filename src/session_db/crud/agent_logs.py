@@ -1,7 +1,7 @@
 """Events: append and list."""
 
 from collections import defaultdict
-from collections.abc import Collection, Sequence
+from collections.abc import Callable, Collection, Sequence
 from datetime import datetime
 from typing import Any, Literal, NamedTuple
 from uuid import UUID
@@ -20,7 +20,7 @@ from session_db.database.violations import translated
 from session_db.errors import InvalidInput
 from session_db.ids import new_id
 from session_db.models import ActivityMinute, AgentLog, AgentLogCreate, Session
-from session_db.models.table import UtcDateTime, as_utc, encode_json, now
+from session_db.models.table import JSONText, UtcDateTime, as_utc, encode_json, now
 from session_db.models.text import READABLE_LIMIT, cut, shown
 
 _FOREIGN_JSON = ("payload", "tool_input")
@@ -169,9 +169,15 @@ async def count_minutes(db: AsyncSession, session_id: UUID, happened: Any) -> No
     await (await db.connection()).execute(statement, rows)
 
 
-async def get_agent_log(db: AsyncSession, session_id: UUID, event: UUID | int) -> AgentLog | None:
-    """Return the whole event with this id or this event_index, or None where the session has none."""
+async def get_agent_log(db: AsyncSession, session_id: UUID, event: UUID | int, *, verbatim: bool = False) -> AgentLog | None:
+    """Return the whole event with this id or this event_index, or None where the session has none.
+
+    With ``verbatim`` its payload and its tool_input are the sender's own text, each a ``JSONText``.
+    """
     query = _events(session_id).where(col(AgentLog.event_index if isinstance(event, int) else AgentLog.id) == event)
+    if verbatim:
+        logs = await _read_with(db, query, [cast(getattr(AgentLog, name), Text) for name in _FOREIGN_JSON], read=JSONText)
+        return logs[0] if logs else None
     log: AgentLog | None = await one_or_none(db, query.options(*_sizes()))
     return log
 
@@ -229,7 +235,7 @@ async def list_agent_logs(  # noqa: PLR0913  filters, each by its name
         query = query.where(col(AgentLog.event_index) > after_index)
     key = _ORDERS.get(order) if isinstance(order, str) else None
     if key is None:
-        raise InvalidInput(f"order {shown(order)} is unknown; use recorded or happened.", order=order)
+        raise InvalidInput(f"order {shown(order)} is unknown; use recorded or happened.", path="order", order=order)
     if cursor is not None:
         query = query.where(tuple_(*key) > tuple_(*decode_cursor(cursor, *key.values())))
     return await read_page(db, query, *key, limit=limit, filters=filters, read=_read_whole if whole else _read)
@@ -265,12 +271,16 @@ async def _read_whole(db: AsyncSession, query: Any) -> list[AgentLog]:
 
 async def _read(db: AsyncSession, query: Any) -> list[AgentLog]:
     """Return the events of a query, without what is too large for a list."""
-    small = [case((_size(name) <= READABLE_LIMIT, getattr(AgentLog, name))) for name in _FOREIGN_JSON]
-    query = query.add_columns(*small).options(*_sizes(), *(defer(getattr(AgentLog, name)) for name in _FOREIGN_JSON))
+    return await _read_with(db, query, [case((_size(name) <= READABLE_LIMIT, getattr(AgentLog, name))) for name in _FOREIGN_JSON])
+
+
+async def _read_with(db: AsyncSession, query: Any, foreign: list[Any], read: Callable[[Any], Any] | None = None) -> list[AgentLog]:
+    """Return the events of a query, their foreign JSON as these expressions give it, read by a function where there is one."""
+    query = query.add_columns(*foreign).options(*_sizes(), *(defer(getattr(AgentLog, name)) for name in _FOREIGN_JSON))
     logs = []
     for log, *values in await run(db, query.execution_options(populate_existing=True)):
         for name, value in zip(_FOREIGN_JSON, values, strict=True):
-            set_committed_value(log, name, value)
+            set_committed_value(log, name, value if read is None or value is None else read(value))
         logs.append(log)
     return logs
 

@@ -37,7 +37,7 @@ class Page(list[Row], Generic[Row]):
 def checked_limit(limit: int) -> int:
     """Return the limit, or raise ``InvalidInput`` where it is not from 1 to 1000."""
     if not isinstance(limit, int) or not 1 <= limit <= MAX_LIMIT:
-        raise InvalidInput(f"limit {shown(limit)} is out of range; use 1 to {MAX_LIMIT}.", limit=limit)
+        raise InvalidInput(f"limit {shown(limit)} is out of range; use 1 to {MAX_LIMIT}.", path="limit", limit=limit)
     return limit
 
 
@@ -110,7 +110,8 @@ def decode_cursor(cursor: str, *types: type) -> list[Any]:
         values = json.loads(base64.urlsafe_b64decode(cursor + "=" * (-len(cursor) % 4)))
         return [_value(value, kind) for value, kind in zip(values, types, strict=True)]
     except (ValueError, TypeError, AttributeError, OverflowError, RecursionError):
-        raise InvalidInput(f"cursor {shown(cursor)} is none of this list's; leave it out to begin at the start.", cursor=cursor) from None
+        problem = f"cursor {shown(cursor)} is none of this list's; leave it out to begin at the start."
+        raise InvalidInput(problem, path="cursor", cursor=cursor) from None
 
 
 def _value(value: Any, kind: type) -> Any:

@@ -87,4 +87,5 @@ async def _refuse_unknown_songs(db: AsyncSession, song_ids: list[str]) -> None:
     known = await all_of(db, select(col(Song.song_id)).where(col(Song.song_id) == one_of(song_ids)))
     missing = missing_from(song_ids, set(known))
     if missing:
-        raise InvalidInput(f"song_ids: there is no song {', '.join(missing)}; create it first, or leave it out.", song_ids=missing)
+        problem = f"song_ids: there is no song {', '.join(missing)}; create it first, or leave it out."
+        raise InvalidInput(problem, path="song_ids", song_ids=missing)

@@ -93,4 +93,5 @@ async def _refuse_unknown_clips(db: AsyncSession, clip_ids: list[str]) -> None:
     known = await all_of(db, select(col(Clip.clip_id)).where(col(Clip.clip_id) == one_of(clip_ids)))
     missing = missing_from(clip_ids, set(known))
     if missing:
-        raise InvalidInput(f"clip_ids: there is no clip {', '.join(missing)}; create it first, or leave it out.", clip_ids=missing)
+        problem = f"clip_ids: there is no clip {', '.join(missing)}; create it first, or leave it out."
+        raise InvalidInput(problem, path="clip_ids", clip_ids=missing)

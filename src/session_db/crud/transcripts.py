@@ -5,10 +5,11 @@ from collections.abc import AsyncIterator, Collection, Iterable, Iterator
 from typing import Any
 from uuid import UUID
 
-from sqlalchemy import BigInteger, Text, Uuid, bindparam, case, cast, func, select, text, tuple_, update
+from sqlalchemy import BigInteger, Text, Uuid, bindparam, case, cast, delete, func, or_, select, text, tuple_, update
 from sqlalchemy.ext.asyncio import AsyncSession
 from sqlmodel import col
 
+from session_db.crud.locking import lock_session_if_any
 from session_db.crud.paging import Page, checked_limit, decode_cursor, encode_cursor, page_of, read_page
 from session_db.crud.rows import one_of, one_or_none, refuse_incomparable, run
 from session_db.database.violations import translated
@@ -60,6 +61,53 @@ async def find_transcripts(db: AsyncSession, session_id: UUID, sdk_session_id: s
     return list(rows.scalars().all())
 
 
+async def find_stream(db: AsyncSession, project_key: str, sdk_session_id: str, subpath: str) -> Transcript | None:
+    """Return the stream that an agent SDK knows by this name, or None where there is none."""
+    query = select(Transcript).where(*_of_sdk_session(project_key, sdk_session_id), col(Transcript.subpath) == readable(subpath))
+    query = query.where(col(Transcript.id) == transcript_id(project_key, sdk_session_id, subpath)).limit(1)
+    stream: Transcript | None = await one_or_none(db, query)
+    return stream
+
+
+async def list_main_streams(db: AsyncSession, project_key: str) -> list[Any]:
+    """Return ``sdk_session_id``, ``mtime`` and ``summary`` of all SDK sessions of a project that have entries, the newest first."""
+    columns = (col(Transcript.sdk_session_id), col(Transcript.mtime), col(Transcript.summary))
+    here = (col(Transcript.project_key) == readable(project_key), col(Transcript.subpath) == "", col(Transcript.next_seq) > 0)
+    rows = await run(db, select(*columns).where(*here, _has_live_session()).order_by(col(Transcript.mtime).desc()))
+    return list(rows.all())
+
+
+async def list_subpaths(db: AsyncSession, project_key: str, sdk_session_id: str) -> list[str]:
+    """Return the subpaths of the streams below an SDK session's own; of imported files those of sub-agents only."""
+    is_transcript = or_(col(Transcript.source) == "store", col(Transcript.subpath).startswith("subagents/"))
+    here = (*_of_sdk_session(project_key, sdk_session_id), col(Transcript.subpath) != "", col(Transcript.next_seq) > 0, is_transcript)
+    return list((await run(db, select(col(Transcript.subpath)).where(*here).order_by(col(Transcript.subpath)))).scalars().all())
+
+
+async def delete_streams(db: AsyncSession, project_key: str, sdk_session_id: str, subpath: str) -> None:
+    """Delete a stream with its entries, and with an SDK session's own those below it; what was made of them stays.
+
+    Costs the deletion of all their entries in one statement.
+    """
+    streams = [*_of_sdk_session(project_key, sdk_session_id)]
+    if subpath:
+        streams.append(col(Transcript.id) == transcript_id(project_key, sdk_session_id, subpath))
+    # While this waits for a lock the streams may move to another session; there they are found by the next look.
+    while (session_id := await db.scalar(select(col(Transcript.session_id)).where(*streams).limit(1))) is not None:
+        if await lock_session_if_any(db, session_id) is not None:
+            gone = delete(Transcript).where(col(Transcript.session_id) == session_id, *streams)
+            await db.execute(gone.execution_options(synchronize_session=False))
+
+
+def _of_sdk_session(project_key: str, sdk_session_id: str) -> tuple[Any, ...]:
+    names = (col(Transcript.project_key) == readable(project_key), col(Transcript.sdk_session_id) == readable(sdk_session_id[:255]))
+    return (*names, _has_live_session())
+
+
+def _has_live_session() -> Any:
+    return select(col(Session.id)).where(col(Session.id) == col(Transcript.session_id), col(Session.deleted_at).is_(None)).exists()
+
+
 async def ensure_transcript(  # noqa: PLR0913, PLR0917  the key of a stream has this many parts
     db: AsyncSession, session_id: UUID, agent_id: UUID, project_key: str, sdk_session_id: str, subpath: str
 ) -> Transcript:
@@ -95,6 +143,8 @@ async def append_entries(db: AsyncSession, transcript: Transcript, entries: Coll
         }
         async with translated(db, transcript_id=transcript.id):
             await (await db.connection()).execute(_APPEND, values)
+        # It tells of all entries: whoever appends some sums up anew.
+        transcript.summary = None
     transcript.next_seq += len(entries)
     transcript.projected_seq = transcript.next_seq
 
@@ -119,8 +169,19 @@ async def digests_without_uuid(db: AsyncSession, transcript: Transcript) -> set[
     return set((await db.execute(query)).scalars().all())
 
 
+async def list_digests(db: AsyncSession, transcript: Transcript, start: int, count: int) -> list[str]:
+    """Return the digests of ``count`` entries from a seq on, in their order."""
+    query = select(func.md5(cast(col(TranscriptEntry.entry), Text))).where(
+        col(TranscriptEntry.session_id) == transcript.session_id,
+        col(TranscriptEntry.transcript_id) == transcript.id,
+        _seq >= start,
+        _seq < start + count,
+    )
+    return list((await db.execute(query.order_by(_seq))).scalars().all())
+
+
 def digest(text: str) -> str:
-    """Return the digest of an entry, as ``digests_without_uuid`` gives it."""
+    """Return the digest of an entry, as ``digests_without_uuid`` and ``list_digests`` give it."""
     return hashlib.md5(text.encode(), usedforsecurity=False).hexdigest()
 
 

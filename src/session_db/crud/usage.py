@@ -157,13 +157,14 @@ async def list_usage(  # noqa: PLR0913  filters, each by its name
     checked_limit(limit)
     key = _GROUPS.get(by) if isinstance(by, str) else None
     if key is None:
-        raise InvalidInput(f"by {shown(by)} is unknown; use {', '.join(_GROUPS)}.", by=by)
+        raise InvalidInput(f"by {shown(by)} is unknown; use {', '.join(_GROUPS)}.", path="by", by=by)
     zone = _zone(timezone)
     since, until = _moment("since", since), _moment("until", until)
     if session_id is None:
         since = _bounded(since, until, zone)
     if since is not None and until is not None and since >= until:
-        raise InvalidInput(f"since {since.isoformat()} is not before until {until.isoformat()}; exchange them.", since=since, until=until)
+        problem = f"since {since.isoformat()} is not before until {until.isoformat()}; exchange them."
+        raise InvalidInput(problem, path="since", since=since, until=until)
     if session_id is not None and since is None and until is None and by in {"session", "agent"}:
         columns, query = _totals_of(by, session_id)
     else:
@@ -183,7 +184,7 @@ def _zone(name: str) -> tzinfo:
         return ZoneInfo(name)
     except (LookupError, ValueError, TypeError, AttributeError, OSError):
         raise InvalidInput(
-            f"time zone {shown(name)} is unknown here; use UTC, or an IANA name such as Europe/Berlin.", timezone=name
+            f"time zone {shown(name)} is unknown here; use UTC, or an IANA name such as Europe/Berlin.", path="timezone", timezone=name
         ) from None
 
 
@@ -205,6 +206,7 @@ def _bounded(since: datetime | None, until: datetime | None, zone: tzinfo) -> da
     if as_utc(end) - since > timedelta(days=MAX_DAYS):
         raise InvalidInput(
             f"since {since.isoformat()} is more than {MAX_DAYS} days before {end.isoformat()}; ask for a shorter span, or for one session.",
+            path="since",
             since=since,
             until=until,
         )

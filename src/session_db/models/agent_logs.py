@@ -11,7 +11,7 @@ from sqlmodel import Field
 
 from session_db.ids import new_id
 from session_db.models.table import BigInt, ForeignJSON, Input, Model, Text, UtcDateTime, flag, moment, now
-from session_db.models.values import Id, Int32, Int64, Moment
+from session_db.models.values import Id, Int32, Int64, Moment, described_by
 
 EventCategory = Literal["hook", "response", "phase"]
 
@@ -75,6 +75,7 @@ class AgentLog(AgentLogBase, table=True):
     tool_input_bytes: ClassVar[Any] = query_expression()
 
 
+@described_by(AgentLog)
 class AgentLogCreate(AgentLogBase, Input):
     """An event to append."""
 

@@ -21,7 +21,7 @@ from session_db.models.table import (
     moment,
     optional_moment,
 )
-from session_db.models.values import KEPT, Count, Id, Int32, Moment
+from session_db.models.values import KEPT, Count, Id, Int32, Moment, described_by
 
 AgentStatus = Literal["pending", "executing", "complete", "failed"]
 
@@ -74,6 +74,7 @@ class Agent(AgentBase, KeepsMetadata, table=True):
     completed_at: datetime | None = optional_moment("When it ended.")
 
 
+@described_by(Agent)
 class AgentCreate(AgentBase, Input):
     """An agent to add to a session."""
 
@@ -87,10 +88,12 @@ class AgentCreate(AgentBase, Input):
     @model_validator(mode="after")
     def _started_by_another(self) -> Self:
         if self.id is not None and self.parent_agent_id == self.id:
-            raise InvalidInput(f"parent_agent_id: agent {self.id} cannot have started itself; leave it out.", agent_id=self.id)
+            problem = f"parent_agent_id: agent {self.id} cannot have started itself; leave it out."
+            raise InvalidInput(problem, field="parent_agent_id", agent_id=self.id)
         return self
 
 
+@described_by(Agent)
 class AgentUpdate(Input):
     """What may change later. Only what is set is applied; an explicit None clears."""
 

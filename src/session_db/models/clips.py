@@ -9,7 +9,7 @@ from sqlmodel import Field
 
 from session_db.models.items import ItemCreate, ItemRead, ItemTable, ItemUpdate
 from session_db.models.table import KeepsMetadata, Model, Text, metadata_field, moment
-from session_db.models.values import KEPT
+from session_db.models.values import KEPT, described_by, examples
 
 
 class Clip(ItemTable, table=True):
@@ -42,15 +42,23 @@ class ClipVersion(KeepsMetadata, table=True):
         return len(self.code.encode())
 
 
+@described_by(Clip)
 class ClipCreate(ItemCreate):
     """A clip to make."""
+
+    model_config = examples(
+        {"clip_id": "kick", "project_id": "house", "name": "Kick", "code": "sound('bd').gain(0.8)", "metadata": {"bpm": 120}}
+    )
 
     clip_id: str = Field(min_length=1, max_length=100)
     code: str
 
 
+@described_by(Clip)
 class ClipUpdate(ItemUpdate):
     """A change of a clip; a new `code` keeps the old one as a version."""
+
+    model_config = examples({"code": "sound('bd').gain(1.2)"})
 
     code: Annotated[str | None, KEPT] = None
 

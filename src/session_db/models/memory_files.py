@@ -8,7 +8,7 @@ from sqlalchemy import ForeignKeyConstraint, Index, Sequence, UniqueConstraint, 
 from sqlmodel import Field
 
 from session_db.models.table import BigInt, Input, Model, flag, moment
-from session_db.models.values import KEPT, Id
+from session_db.models.values import KEPT, Id, described_by
 
 MEMORY_FILE_IDS = Sequence("memory_files_id_seq", metadata=Model.metadata, data_type=BigInt)
 
@@ -50,6 +50,7 @@ class MemoryFileCreate(MemoryFileBase, Input):
     """A memory file to add to a session."""
 
 
+@described_by(MemoryFile)
 class MemoryFileUpdate(Input):
     """What may change later. Only what is set is applied."""
 

@@ -7,7 +7,7 @@ from sqlmodel import Field
 
 from session_db.models.items import ItemCreate, ItemRead, ItemTable, ItemUpdate
 from session_db.models.table import id_list
-from session_db.models.values import KEPT
+from session_db.models.values import KEPT, described_by, examples
 
 
 class Playlist(ItemTable, table=True):
@@ -24,13 +24,17 @@ class Playlist(ItemTable, table=True):
     song_ids: list[str] = id_list("Its songs, in order.")
 
 
+@described_by(Playlist)
 class PlaylistCreate(ItemCreate):
     """A playlist to make."""
+
+    model_config = examples({"playlist_id": "set", "project_id": "house", "name": "Set", "song_ids": ["intro"]})
 
     playlist_id: str = Field(min_length=1, max_length=100)
     song_ids: list[str] = Field(default_factory=list)
 
 
+@described_by(Playlist)
 class PlaylistUpdate(ItemUpdate):
     """A change of a playlist."""
 

@@ -4,7 +4,7 @@ import ntpath
 import posixpath
 import re
 from datetime import datetime
-from typing import Annotated, Any, ClassVar, Literal, Self
+from typing import Annotated, Any, ClassVar, Literal, Self, get_args
 from uuid import UUID
 
 from pydantic import SerializerFunctionWrapHandler, computed_field, model_serializer, model_validator
@@ -30,13 +30,16 @@ from session_db.models.table import (
     optional_moment,
 )
 from session_db.models.text import shown
-from session_db.models.values import KEPT, Id, Moment
+from session_db.models.values import KEPT, Id, Moment, described_by, examples
 
 SessionType = Literal["full", "quick", "research", "chat"]
 Activity = Literal["working", "waiting", "idle", "done", "failed", "lost"]
 
-CHAT_STATUSES = ("active", "idle", "terminated")
-WORKFLOW_STATUSES = ("created", "spec", "plan", "build", "docs", "complete", "failed")
+_ChatStatus = Literal["active", "idle", "terminated"]
+_WorkflowStatus = Literal["created", "spec", "plan", "build", "docs", "complete", "failed"]
+SessionStatus = Literal[_ChatStatus, _WorkflowStatus]
+CHAT_STATUSES = get_args(_ChatStatus)
+WORKFLOW_STATUSES = get_args(_WorkflowStatus)
 ENDED_STATUSES = ("terminated", "complete", "failed")
 
 
@@ -54,7 +57,9 @@ def refuse_unknown_status(session_type: str, status: str) -> None:
     """Raise ``InvalidInput`` where a session of this type cannot have this status."""
     if status not in statuses_of(session_type):
         allowed = ", ".join(statuses_of(session_type))
-        raise InvalidInput(f"a {session_type} session cannot have status {shown(status)}; use one of {allowed}.", status=status)
+        raise InvalidInput(
+            f"a {session_type} session cannot have status {shown(status)}; use one of {allowed}.", field="status", status=status
+        )
 
 
 def refuse_bad_slug(slug: str) -> None:
@@ -63,6 +68,7 @@ def refuse_bad_slug(slug: str) -> None:
         raise InvalidInput(
             f"session_slug {shown(slug)} is no folder name; "
             "use up to 200 letters, digits, '.', '_' and '-', the first one a letter or digit.",
+            field="session_slug",
             slug=slug,
         )
 
@@ -74,10 +80,10 @@ def normalised_directory(path: str) -> str:
         InvalidInput: the path is relative, or no text.
     """
     if not isinstance(path, str):
-        raise InvalidInput(f"working_dir {shown(path)} is no text; give the absolute path.", working_dir=path)
+        raise InvalidInput(f"working_dir {shown(path)} is no text; give the absolute path.", field="working_dir", working_dir=path)
     is_windows = re.match(r"[A-Za-z]:|\\\\", path) is not None
     if not (ntpath.isabs(path) if is_windows else posixpath.isabs(path)):
-        raise InvalidInput(f"working_dir {shown(path)} is relative; give the absolute path.", working_dir=path)
+        raise InvalidInput(f"working_dir {shown(path)} is relative; give the absolute path.", field="working_dir", working_dir=path)
     # POSIX leaves the meaning of two leading slashes open; for a project they are a slip.
     return ntpath.normpath(path) if is_windows else posixpath.normpath("/" + path.lstrip("/"))
 
@@ -198,6 +204,16 @@ class Session(SessionBase, KeepsMetadata, table=True):
 class SessionCreate(SessionBase, Input):
     """A chat (`agent_name`, `model_name`, `session_name`) or a workflow (`session_slug`, `title`, `working_dir`, `session_type`)."""
 
+    model_config = examples(
+        {
+            "agent_name": "strudel",
+            "model_name": "grok-4-fast",
+            "session_name": "Kick",
+            "metadata": {"item_type": "clip", "item_id": "kick"},
+        },
+        {"session_slug": "2026-01-15_auth-feature", "title": "Implement authentication", "working_dir": "/home/me/project"},
+    )
+
     session_id: Id | None = Field(default=None, description="Id to give it; unset: a new one.")
     session_type: SessionType | None = Field(default=None, description="Unset: full with a slug, else chat.")
     status: str | None = Field(default=None, description="Unset: active (chat) or created.")
@@ -213,19 +229,20 @@ class SessionCreate(SessionBase, Input):
         if self.session_type is None:
             self.session_type = "full" if self.session_slug is not None else "chat"
         if self.session_type == "chat" and not self.agent_name:
-            raise InvalidInput("agent_name: a chat session needs the name of its agent.")
+            raise InvalidInput("agent_name: a chat session needs the name of its agent.", field="agent_name")
         if self.working_dir is not None:
             self.working_dir = normalised_directory(self.working_dir)
         if self.session_slug is not None:
             refuse_bad_slug(self.session_slug)
             if self.working_dir is None:
-                raise InvalidInput("working_dir: a session with a slug needs the absolute path of its project.")
+                raise InvalidInput("working_dir: a session with a slug needs the absolute path of its project.", field="working_dir")
         if self.status is None:
             self.status = statuses_of(self.session_type)[0]
         refuse_unknown_status(self.session_type, self.status)
         return self
 
 
+@described_by(Session)
 class SessionUpdate(Input):
     """What may change later. Only what is set is applied; an explicit None clears."""
 
@@ -251,6 +268,8 @@ class SessionUpdate(Input):
 
 class SessionPatch(SessionUpdate):
     """Like ``SessionUpdate``, with the name, and metadata that is merged."""
+
+    model_config = examples({"status": "idle", "name": "Kick, punchier", "metadata": {"bpm": 122, "scale": None}})
 
     name: str | None = Field(default=None, description="Name that a person gives it, kept in metadata; null clears it.")
     metadata_: dict[str, Any] | None = Field(

@@ -7,7 +7,7 @@ from sqlmodel import Field
 
 from session_db.models.items import ItemCreate, ItemRead, ItemTable, ItemUpdate
 from session_db.models.table import id_list
-from session_db.models.values import KEPT
+from session_db.models.values import KEPT, described_by, examples
 
 
 class Song(ItemTable, table=True):
@@ -24,13 +24,17 @@ class Song(ItemTable, table=True):
     clip_ids: list[str] = id_list("Its clips, in order.")
 
 
+@described_by(Song)
 class SongCreate(ItemCreate):
     """A song to make."""
+
+    model_config = examples({"song_id": "intro", "project_id": "house", "name": "Intro", "clip_ids": ["kick"]})
 
     song_id: str = Field(min_length=1, max_length=100)
     clip_ids: list[str] = Field(default_factory=list)
 
 
+@described_by(Song)
 class SongUpdate(ItemUpdate):
     """A change of a song."""
 

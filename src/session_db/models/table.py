@@ -159,7 +159,7 @@ def _refuse_constant(word: str) -> None:
     raise ValueError(f"holds {word}, which is no JSON")
 
 
-_FOREIGN = json.JSONDecoder(parse_int=_integer, parse_float=_float, parse_constant=_refuse_constant)
+FOREIGN_DECODER = json.JSONDecoder(parse_int=_integer, parse_float=_float, parse_constant=_refuse_constant)
 
 
 def decode_json(text: str) -> Any:
@@ -169,7 +169,7 @@ def decode_json(text: str) -> Any:
         ValueError: it is no JSON, or holds NaN or Infinity.
         RecursionError: it is nested too deep for the stack.
     """
-    return _FOREIGN.decode(text)
+    return FOREIGN_DECODER.decode(text)
 
 
 class OwnJSON(TypeDecorator[Any]):

@@ -9,7 +9,7 @@ from sqlmodel import Field
 
 from session_db.ids import new_id
 from session_db.models.table import Input, Model, moment, optional_moment
-from session_db.models.values import Moment
+from session_db.models.values import Moment, described_by, examples
 
 Scope = Literal["read", "write", "hooks", "admin"]
 SCOPES: tuple[Scope, ...] = get_args(Scope)
@@ -44,8 +44,11 @@ class Token(TokenBase, table=True):
     revoked_at: datetime | None = optional_moment("When it was revoked.")
 
 
+@described_by(Token)
 class TokenCreate(Input):
     """A token to make."""
+
+    model_config = examples({"name": "nightly report", "scope": "read", "expires_at": "2099-01-01T00:00:00Z"})
 
     name: str = Field(min_length=1, max_length=100)
     scope: Scope = "write"

@@ -1,13 +1,35 @@
 """Values that callers send, as Python has them. Inputs are strict: what JSON has no type for is read from its text, and nothing else is."""
 
+from collections.abc import Callable
 from datetime import datetime
-from typing import Annotated, Any
+from typing import Annotated, Any, TypeVar
 from uuid import UUID
 
-from pydantic import AfterValidator, BeforeValidator, Field, GetJsonSchemaHandler, Strict
+from pydantic import AfterValidator, BaseModel, BeforeValidator, Field, GetJsonSchemaHandler, Strict
 from pydantic_core import CoreSchema
+from sqlmodel._compat import SQLModelConfig
 
 from session_db.models.table import INT32, INT64, as_utc
+
+InputModel = TypeVar("InputModel", bound=BaseModel)
+
+
+def described_by(table: type[BaseModel]) -> Callable[[type[InputModel]], type[InputModel]]:
+    """Decorate a model of inputs: a field that says nothing of itself is described as the table's."""
+
+    def describe(model: type[InputModel]) -> type[InputModel]:
+        for name, field in model.model_fields.items():
+            if field.description is None and name in table.model_fields:
+                field.description = table.model_fields[name].description
+        model.model_rebuild(force=True)
+        return model
+
+    return describe
+
+
+def examples(*bodies: dict[str, Any]) -> SQLModelConfig:
+    """Return the ``model_config`` of a model of inputs that has these examples."""
+    return SQLModelConfig(json_schema_extra={"examples": [*bodies]})
 
 
 def _refuse_number(value: Any) -> Any:

@@ -7,24 +7,41 @@ from fastapi import APIRouter, Path, Query, Response
 from pydantic import BaseModel, Field
 
 from session_db import crud
-from session_db.api.answers import JSONAnswer, PageOf
+from session_db.api.answers import JSONAnswer, PageOf, WithOwnText
 from session_db.api.bodies import MOST_AT_ONCE, EventBody
 from session_db.api.dependencies import Cursor, Limit, SessionId, found, in_session, needs, page_of_session
 from session_db.api.errors import problems
 from session_db.api.metrics import count_appended
+from session_db.api.own_text import OwnTextRoute
 from session_db.database import DatabaseSession
 from session_db.models import AgentLogRead, AgentLogWhole
 from session_db.models.agent_logs import EventCategory, event_json
 from session_db.models.table import INT64, Input
+from session_db.models.values import examples
 
-router = APIRouter(prefix="/api/events", tags=["events"])
+router = APIRouter(prefix="/api/events", tags=["events"], route_class=OwnTextRoute)
 
 
 EventKey = Annotated[UUID | Annotated[int, Field(ge=0, lt=INT64)], Path(description="Its id, or its event_index.")]
 
 
 class NewEvents(Input):
-    """Events to append, in one transaction."""
+    """Events to append, in one transaction. `payload` and `tool_input` are kept as they are written here, to the letter."""
+
+    model_config = examples(
+        {
+            "events": [
+                {
+                    "id": "018f2b1e-6c3a-7d51-9b1e-0242ac120002",
+                    "event_category": "hook",
+                    "event_type": "PreToolUse",
+                    "tool_name": "Bash",
+                    "tool_use_id": "toolu_01",
+                    "tool_input": {"command": "make test"},
+                }
+            ]
+        }
+    )
 
     # Each event has been looked at by itself.
     lossless_fields: ClassVar[frozenset[str]] = frozenset({"events"})
@@ -82,13 +99,14 @@ async def list_events(  # noqa: PLR0913, PLR0917  each filter is a parameter
 @router.post("/{session_id}", status_code=201, response_model=AppendedEvents, responses=problems(404), dependencies=[needs("hooks")])
 async def append_events(session_id: SessionId, body: NewEvents, db: DatabaseSession) -> dict[str, Any]:
     """Append events, all or none, each after what the session has."""
-    appended = await crud.append_agent_logs(db, [in_session(event, session_id) for event in body.events])
+    events = [in_session(event, session_id, f"events[{number}].session_id") for number, event in enumerate(body.events)]
+    appended = await crud.append_agent_logs(db, events)
     count_appended("events", appended)
     return {"events": [event._asdict() for event in appended]}
 
 
 @router.get("/{session_id}/{event}", response_model=AgentLogWhole, responses=problems(404), dependencies=[needs("read")])
 async def get_event(session_id: SessionId, event: EventKey, db: DatabaseSession) -> Response:
-    """Read an event with its whole payload."""
-    log = found(await crud.get_agent_log(db, session_id, event), "event", event)
-    return JSONAnswer(event_json(log, whole=True))
+    """Read an event with its whole payload; that and `tool_input` are as their sender wrote them, to the letter."""
+    log = found(await crud.get_agent_log(db, session_id, event, verbatim=True), "event", event)
+    return WithOwnText(event_json(log, whole=True))

@@ -16,6 +16,7 @@ from session_db.crud.paging import MAX_LIMIT
 from session_db.database import DatabaseSession
 from session_db.models.display import ELSEWHERE, MAX_CLIENT_ID, ROLES
 from session_db.models.table import INT64, Input
+from session_db.models.values import examples
 
 router = APIRouter(prefix="/api/messages", tags=["messages"])
 
@@ -50,6 +51,8 @@ class DisplayMessage(BaseModel):
 
 class NewMessages(Input):
     """Messages to append, in one transaction."""
+
+    model_config = examples({"messages": [{"role": "user", "content": "Make the kick punchier", "timestamp": "2025-12-25T01:35:06Z"}]})
 
     messages: list[Annotated[dict[str, Any], WithJsonSchema(_MESSAGE)]] = Field(
         min_length=1,

@@ -6,11 +6,11 @@ from fastapi import APIRouter, Query, Request, Response
 
 from session_db import crud
 from session_db.api.answers import PageOf, page
-from session_db.api.dependencies import Cursor, Limit, SessionId, found, needs
+from session_db.api.dependencies import OPEN_PARAMETERS, Cursor, Limit, SessionId, found, needs
 from session_db.api.errors import problems
 from session_db.database import DatabaseSession
 from session_db.models import Session, SessionCreate, SessionPatch, SessionRead
-from session_db.models.sessions import Activity, SessionType
+from session_db.models.sessions import Activity, SessionStatus, SessionType, refuse_unknown_status
 
 router = APIRouter(prefix="/api/sessions", tags=["sessions"])
 
@@ -28,11 +28,11 @@ async def create_session(body: SessionCreate, db: DatabaseSession, response: Res
     return session
 
 
-@router.get("", response_model=PageOf[SessionRead], dependencies=[needs("read")])
+@router.get("", response_model=PageOf[SessionRead], dependencies=[needs("read")], openapi_extra={OPEN_PARAMETERS: METADATA})
 async def list_sessions(  # noqa: PLR0913, PLR0917  each filter is a parameter
     request: Request,
     db: DatabaseSession,
-    status: Annotated[str | None, Query(description="Only with this status.")] = None,
+    status: Annotated[SessionStatus | None, Query(description="Only with this status.")] = None,
     session_type: Annotated[SessionType | None, Query(alias="type", description="Only of this type.")] = None,
     project: Annotated[str | None, Query(description="Only of this current_project.")] = None,
     agent: Annotated[str | None, Query(description="Only of this agent_name.")] = None,
@@ -47,6 +47,8 @@ async def list_sessions(  # noqa: PLR0913, PLR0917  each filter is a parameter
     `metadata.KEY=VALUE` filters by metadata, for instance `metadata.item_type=clip`; a path has dots (`metadata.mixer.gain=0.8`).
     """
     metadata = {name.removeprefix(METADATA): value for name, value in request.query_params.items() if name.startswith(METADATA)}
+    if status is not None and session_type is not None:
+        refuse_unknown_status(session_type, status)
     sessions = await crud.list_sessions(
         db,
         status,

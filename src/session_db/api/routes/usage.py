@@ -1,6 +1,5 @@
 """Usage: tokens and cost, of one session and of all."""
 
-from datetime import datetime
 from typing import Annotated, Any, Literal
 
 from fastapi import APIRouter, Query
@@ -11,11 +10,12 @@ from session_db.api.dependencies import Cursor, Limit, SessionId, needs, page_of
 from session_db.api.errors import problems
 from session_db.database import DatabaseSession
 from session_db.models import UsageSummary
+from session_db.models.values import Moment
 
 router = APIRouter(tags=["usage"])
 
-Since = Annotated[datetime | None, Query(description="Only from then on; unset: the last 30 days, or all of a session.")]
-Until = Annotated[datetime | None, Query(description="Only before then; unset: until now.")]
+Since = Annotated[Moment | None, Query(description="Only from then on; unset: the last 30 days, or all of a session.")]
+Until = Annotated[Moment | None, Query(description="Only before then; unset: until now.")]
 TimeZone = Annotated[str, Query(max_length=100, description="IANA name of the zone that has the days.")]
 
 
