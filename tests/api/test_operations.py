@@ -13,6 +13,7 @@ from pydantic import SecretStr
 
 from session_db.api.metrics import DIRECTORY, Metrics
 from session_db.api.routes import operations
+from session_db.capture.spool import Spool
 from session_db.database.connection import connect_to_listen
 from session_db.server import create_app
 from session_db.settings import get_settings, use_settings
@@ -131,6 +132,15 @@ class TestMetrics:
         assert found["session_db_pool_connections", "idle"] >= 1
         assert found["session_db_listening",] == 0
         assert found["process_resident_memory_bytes",] > 0
+
+    async def test_what_waits_in_the_spool_is_looked_at(self, app: FastAPI, client: httpx.AsyncClient, tmp_path: Path) -> None:
+        use_settings(get_settings().model_copy(update={"home": tmp_path}))
+        spool = Spool(tmp_path / "spool")
+        for name in [spool.put(b"{}", {}, "host") for _ in range(3)][:1]:
+            spool.set_aside(name, "because")
+        found = await measured(client)
+        assert (found["session_db_spool_events", "waiting"], found["session_db_spool_events", "bad"]) == (2, 1)
+        assert found["session_db_spool_oldest_seconds",] > 0
 
     async def test_appended_rows_are_counted(self, client: httpx.AsyncClient) -> None:
         session = (await client.post("/api/sessions", json={"agent_name": "strudel"})).json()["session_id"]

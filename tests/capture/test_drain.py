@@ -12,7 +12,8 @@ from sqlalchemy import select
 from sqlmodel import col
 
 from session_db import crud
-from session_db.capture.drain import Drainer, drain, spool_of
+from session_db.capture.drain import Drainer, drain
+from session_db.capture.spool import spool_of
 from session_db.database import async_session, get_async_session
 from session_db.errors import Unavailable
 from session_db.models import Agent, AgentLog, Session

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from session_db.capture.drain import spool_of
+from session_db.capture.spool import spool_of
 from session_db.settings import get_settings
 from tests.cli.conftest import CommandLine
 

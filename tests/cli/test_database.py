@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 from sqlalchemy.exc import DBAPIError
 
+from session_db.capture.spool import Spool
 from session_db.cli import database
 from session_db.cli.failing import EXIT_CODES, exit_code
 from session_db.database import head
@@ -114,6 +115,24 @@ class TestDoctor:
     def test_missing_tables_are_found(self, empty_database: Database, on_database: OnDatabase) -> None:
         (check,) = [check for check in on_database(empty_database).json("doctor")["checks"] if check["name"] == "migrations"]
         assert (check["state"], check["remedy"]) == ("warning", "Run session-db init.")
+
+    def test_what_waits_in_the_spool_and_what_was_set_aside_is_told(
+        self, cli: CommandLine, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        def found() -> tuple[str, str]:
+            (check,) = [check for check in cli.json("doctor")["checks"] if check["name"] == "spool"]
+            return check["state"], check["found"]
+
+        monkeypatch.setenv("SESSION_DB_HOME", str(tmp_path))
+        assert found() == ("ok", "0 captured events wait, 0 were set aside")
+        spool = Spool(tmp_path / "spool")
+        name = spool.put(b"{}", {}, "host")
+        assert found() == ("ok", "1 captured events wait, 0 were set aside")
+        old = name.split("-")
+        (tmp_path / "spool" / "new" / name).rename(tmp_path / "spool" / "new" / "-".join([*old[:2], f"{1:020d}", old[3]]))
+        assert found() == ("warning", "1 captured events wait, 0 were set aside, the first since 1970-01-01 00:00 UTC")
+        spool.set_aside(spool.put(b"{}", {}, "host"), "because")
+        assert found()[0] == "warning"
 
     def test_an_unreachable_server_is_a_failure_without_its_password(self, cli: CommandLine, monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setenv("SESSION_DB_URL", "postgresql://somebody:geheim@127.0.0.1:1/nothing")

@@ -11,17 +11,20 @@ import stat
 import subprocess
 import sys
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import httpx
 import pytest
+import uvicorn
 
+from session_db.cli import serve
 from session_db.cli.serve import _Ending
 from session_db.crud.tokens import get_valid_token, list_tokens
 from session_db.database import get_async_session
+from session_db.server import create_app
 from tests.databases import Database
 
 COMMAND = Path(sys.executable).with_name("session-db")
@@ -168,6 +171,22 @@ class TestServe:
             assert (await client.get("/health")).status_code == 200
             assert (await client.get("/health", headers={"Host": "evil.example"})).status_code == 421
 
+    async def test_a_connection_that_brings_no_request_is_closed(self, fresh_database: Database, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setattr(serve, "PATIENCE_SECONDS", 0.5)
+        app = create_app(fresh_database.settings)
+        server = uvicorn.Server(uvicorn.Config(app, port=0, http=serve.Connection, lifespan="off", log_config=None))
+        serving_ = asyncio.create_task(server.serve())
+        while not server.started:
+            await asyncio.sleep(0.01)
+        port = server.servers[0].sockets[0].getsockname()[1]
+        head, unread = b"GET /health HTTP/1.1\r\nHost: 127.0.0.1\r\n", b"Transfer-Encoding: chunked\r\n\r\n"
+        try:
+            closed = await asyncio.gather(*(_is_closed(port, sent) for sent in (b"", head, head + b"\r\n" + head, head + unread)))
+        finally:
+            server.should_exit = server.force_exit = True
+            await serving_
+        assert closed == [True] * 4
+
     async def test_a_file_of_a_stranger_sets_nothing(self, fresh_database: Database, home: Path) -> None:
         (home.parent / ".env").write_text("SESSION_DB_OPEN_PROBES=1\n")
         async with (
@@ -175,6 +194,24 @@ class TestServe:
             httpx.AsyncClient(base_url=service.url, timeout=30) as client,
         ):
             assert (await client.get("/ready")).status_code == 401
+
+
+async def _is_closed(port: int, sent: bytes) -> bool:
+    """Send this, and a little more again and again; say whether the connection is closed in time."""
+    reader, writer = await asyncio.open_connection("127.0.0.1", port)
+    writer.write(sent)
+    with suppress(TimeoutError):
+        async with asyncio.timeout(10):
+            with suppress(ConnectionError):
+                while not reader.at_eof():
+                    if sent:
+                        writer.write(b"1\r\nx\r\n" if b"chunked" in sent else b"x")
+                    with suppress(TimeoutError):
+                        await asyncio.wait_for(reader.read(1000), 0.1)
+            writer.close()
+            return True
+    writer.close()
+    return False
 
 
 class TestSignals:
@@ -277,6 +314,13 @@ class TestTokenFile:
             assert await works(service.token)
             assert "does not work in this database" in service.log.read_text()
 
+    async def test_a_link_that_leads_nowhere_is_replaced_by_one(self, fresh_database: Database, home: Path) -> None:
+        (home / "token").symlink_to(home.parent / "nowhere" / "token")
+        async with serving(fresh_database, home) as service:
+            assert await works(service.token)
+            assert not service.token_file.is_symlink()
+        assert len(await names_of_working_tokens()) == 1
+
     async def test_one_that_others_can_read_is_closed_to_them_with_a_word(self, fresh_database: Database, home: Path) -> None:
         async with serving(fresh_database, home) as service:
             before = service.token
@@ -312,6 +356,33 @@ class TestLogin:
         result = run("login", "--url", url, env=os.environ | {"SESSION_DB_HOME": str(home), "SESSION_DB_TOKEN": "sdb_x"})
         assert result.returncode == code
         assert url in result.stderr
+
+    @pytest.mark.parametrize("text", ["sdb_s3cret\nX-Other: 1", "sdb_s3cret é", "  "])
+    def test_a_token_that_cannot_be_sent_is_not_shown(self, home: Path, text: str) -> None:
+        result = run("login", env=os.environ | {"SESSION_DB_HOME": str(home), "SESSION_DB_TOKEN": text})
+        assert result.returncode == 6
+        assert "SESSION_DB_TOKEN holds no token" in result.stderr
+        assert "s3cret" not in result.stderr
+
+    async def test_the_token_is_sent_to_no_proxy_and_to_no_other_place(self, home: Path) -> None:
+        asked: list[bytes] = []
+
+        async def answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+            asked.append(await reader.readuntil(b"\r\n\r\n"))
+            place = b"HTTP/1.1 302 Found\r\nLocation: /other\r\n" if b"/moves/" in asked[-1] else b"HTTP/1.1 200 OK\r\n"
+            writer.write(place + b"Content-Length: 2\r\nConnection: close\r\n\r\n[]")
+            writer.close()
+
+        async with await asyncio.start_server(answer, "127.0.0.1", 0) as server:
+            url = f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}"
+            env = os.environ | {"SESSION_DB_HOME": str(home), "SESSION_DB_TOKEN": "sdb_x", "http_proxy": url}
+            proxied = await asyncio.to_thread(run, "login", "--url", "http://127.0.0.1:1", env=env)
+            assert (proxied.returncode, asked) == (5, [])
+            moved = await asyncio.to_thread(run, "login", "--url", f"{url}/moves", env=env)
+            assert (moved.returncode, len(asked)) == (5, 1)
+            other = await asyncio.to_thread(run, "login", "--url", url, env=env)
+        assert other.returncode == 5
+        assert "no service of session-db" in other.stderr
 
     def test_without_a_token_it_says_where_one_would_be(self, home: Path) -> None:
         result = run("login", env=os.environ | {"SESSION_DB_HOME": str(home)})

@@ -11,10 +11,12 @@ from typing import Literal
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, ProcessCollector, generate_latest
 from prometheus_client.multiprocess import MultiProcessCollector, mark_process_dead
 
+from session_db.capture.spool import spool_of
 from session_db.crud import AppendedEvent, AppendedMessage
 from session_db.database import get_engine
 from session_db.live import get_hub
 from session_db.models.table import now
+from session_db.settings import get_settings
 
 DIRECTORY = "PROMETHEUS_MULTIPROC_DIR"
 """Variable with the directory where several workers leave what they count; prometheus-client's own."""
@@ -56,6 +58,14 @@ class Metrics:
         self._pool = Gauge(
             "session_db_pool_connections", "Connections to the database.", ("state",), multiprocess_mode="livesum", registry=registry
         )
+        self._spool = Gauge(
+            "session_db_spool_events", "Captured events on this host, by whether they wait or were set aside.", ("state",),
+            multiprocess_mode="livemax", registry=registry,
+        )  # fmt: skip
+        self._spool_age = Gauge(
+            "session_db_spool_oldest_seconds", "How long the first of those that wait has waited.",
+            multiprocess_mode="livemax", registry=registry,
+        )  # fmt: skip
         if DIRECTORY not in os.environ:
             ProcessCollector(registry=registry)
 
@@ -91,6 +101,10 @@ class Metrics:
         for state, connections in pool_state().items():
             self._pool.labels(state).set(connections)
         self._listening.set(get_hub().mode == "listening")
+        spool = spool_of(get_settings()).state()
+        self._spool.labels("waiting").set(spool.waiting)
+        self._spool.labels("bad").set(spool.bad)
+        self._spool_age.set(0 if spool.oldest is None else max(0, (now() - spool.oldest).total_seconds()))
 
     def text(self) -> bytes:
         """Return all in Prometheus' format; of several workers the sum, what is looked at from some seconds ago."""

@@ -20,7 +20,7 @@ from sqlalchemy.ext.asyncio import AsyncSession
 from session_db.capture.hook_events import READS_TRANSCRIPT, HookEvent, parse, row_of
 from session_db.capture.importer import import_recordings
 from session_db.capture.record import StreamName, bound_session
-from session_db.capture.spool import Spool
+from session_db.capture.spool import Spool, spool_of
 from session_db.crud.agent_logs import append_agent_logs
 from session_db.crud.agents import ensure_agent
 from session_db.crud.sdk_sessions import bind_sdk_session, get_sdk_session, main_agent_id, sdk_key
@@ -52,10 +52,6 @@ class DrainReport:
     bad: int = 0
     transcripts: set[Path] = field(default_factory=set)
     unread: list[str] = field(default_factory=list)
-
-
-def spool_of(settings: Settings) -> Spool:
-    return Spool(settings.home / "spool")
 
 
 async def drain(settings: Settings, *, at_most: int | None = None) -> DrainReport:

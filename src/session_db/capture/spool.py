@@ -12,6 +12,7 @@ from pathlib import Path
 
 from session_db.capture import hook
 from session_db.errors import InvalidInput
+from session_db.settings import Settings
 
 BAD = "bad"
 REASON = ".reason"
@@ -108,6 +109,11 @@ class Spool:
         bad = sum(path.suffix != REASON for path in self._bad.iterdir()) if self._bad.is_dir() else 0
         oldest = datetime.fromtimestamp(min(map(_wall_of, names)) / 1e9, UTC) if names else None
         return SpoolState(len(names), oldest, bad)
+
+
+def spool_of(settings: Settings) -> Spool:
+    """Return the spool of this home."""
+    return Spool(settings.home / "spool")
 
 
 def _boot_of(name: str) -> str:

@@ -3,19 +3,25 @@
 import shutil
 from collections.abc import Awaitable, Callable
 from dataclasses import asdict, dataclass
+from datetime import timedelta
 from typing import Annotated, Any, Literal
 
 import typer
 from rich.table import Table
 from rich.text import Text
 
+from session_db.capture.spool import spool_of
 from session_db.cli.inputs import JSON, Yes, is_interactive
 from session_db.cli.output import console, messages_console, one_line, print_json, printable
 from session_db.cli.running import fail, run
 from session_db.database import RevisionChange, current_revision, database_facts, downgrade_db, head, init_db, reset_db, upgrade_db
 from session_db.database.url import shown_url
 from session_db.errors import InvalidInput, SessionDBError
+from session_db.models.table import now
 from session_db.settings import get_settings, origins
+
+_LONG = timedelta(hours=1)
+"""How long captured events may wait."""
 
 _FREE_BYTES = 1024**3
 
@@ -147,7 +153,7 @@ async def _checks() -> list[Check]:
         checks.append(_migrations(await current_revision()))
     except SessionDBError as error:
         checks.append(Check("server", "failed", error.message, "Start the server, or correct SESSION_DB_URL."))
-    return [*checks, _disk()]
+    return [*checks, _disk(), _spool()]
 
 
 def _migrations(revision: str | None) -> Check:
@@ -165,6 +171,17 @@ def _disk() -> Check:
     free = shutil.disk_usage(existing).free
     found = f"{free / 1024**3:.1f} GiB free at {existing}"
     return Check("disk", "ok", found) if free >= _FREE_BYTES else Check("disk", "warning", found, "Free some space.")
+
+
+def _spool() -> Check:
+    spool = spool_of(get_settings())
+    state = spool.state()
+    found = f"{state.waiting} captured events wait, {state.bad} were set aside"
+    if state.bad:
+        return Check("spool", "warning", found, f"Each has its reason beside it, in {spool.directory}/bad.")
+    if state.oldest is not None and now() - state.oldest > _LONG:
+        return Check("spool", "warning", f"{found}, the first since {state.oldest:%Y-%m-%d %H:%M} UTC", "Run session-db drain.")
+    return Check("spool", "ok", found)
 
 
 def _print_checks(checks: list[Check], settings: dict[str, Any]) -> None:

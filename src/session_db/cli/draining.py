@@ -4,7 +4,8 @@ from dataclasses import asdict
 
 import typer
 
-from session_db.capture.drain import DrainReport, drain, spool_of
+from session_db.capture.drain import DrainReport, drain
+from session_db.capture.spool import spool_of
 from session_db.cli.inputs import JSON
 from session_db.cli.output import console, messages_console, print_json
 from session_db.cli.running import run

@@ -8,8 +8,8 @@ from typing import Annotated, Any
 
 import typer
 
-from session_db.capture.drain import spool_of
 from session_db.capture.hook_settings import events_of, install, installed, parse_version, uninstall
+from session_db.capture.spool import spool_of
 from session_db.cli.failing import fail
 from session_db.cli.inputs import JSON
 from session_db.cli.output import console, facts, print_json
