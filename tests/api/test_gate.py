@@ -9,9 +9,10 @@ from uuid import uuid4
 import pytest
 from fastapi import FastAPI
 from httpx import ASGITransport, AsyncClient
+from starlette.requests import HTTPConnection
 
 from session_db import crud
-from session_db.api.gate import COOKIE
+from session_db.api.gate import COOKIE, address_of
 from session_db.database import get_async_session
 from session_db.models import TokenCreate
 from session_db.models.table import now
@@ -112,7 +113,18 @@ class TestHosts:
         assert (await client.get("/api/sessions", headers={"Host": host})).status_code == 200
 
     @pytest.mark.parametrize(
-        "host", ["evil.example", "localhost.evil.example", "127.0.0.1.evil.example", "", "[::1", "localhost@evil.example"]
+        "host",
+        [
+            "evil.example",
+            "localhost.evil.example",
+            "127.0.0.1.evil.example",
+            "",
+            "[::1",
+            "localhost@evil.example",
+            "[::1%25evil.example]",
+            "localhost.",
+            "0x7f.1",
+        ],
     )
     async def test_a_name_that_may_be_pointed_at_us_is_not(self, client: AsyncClient, host: str) -> None:
         answer = await client.get("/health", headers={"Host": host})
@@ -123,6 +135,29 @@ class TestHosts:
         settings = fresh_database.settings.model_copy(update={"allowed_hosts": "a.example, sessions.example"})
         async with AsyncClient(transport=ASGITransport(create_app(settings)), base_url="http://sessions.example") as client:
             assert (await client.get("/health")).status_code == 200
+
+    async def test_a_comma_too_many_names_no_host(self, fresh_database: Database) -> None:
+        settings = fresh_database.settings.model_copy(update={"allowed_hosts": "sessions.example,"})
+        async with AsyncClient(transport=ASGITransport(create_app(settings)), base_url="http://sessions.example") as client:
+            assert (await client.get("/health", headers={"Host": ""})).status_code == 421
+
+
+class TestAddresses:
+    @pytest.mark.parametrize(
+        ("given", "expected"),
+        [
+            ("192.0.2.7", "192.0.2.7"),
+            ("2001:db8::1", "2001:db8::1"),
+            ("fe80::1%eth0", "fe80::1"),
+            ("\x1b[31mforged", "unknown"),
+            ("x" * 10_000, "unknown"),
+        ],
+    )
+    def test_what_is_none_is_unknown(self, given: str, expected: str) -> None:
+        assert address_of(HTTPConnection({"type": "http", "client": (given, 0)})) == expected
+
+    def test_a_unix_socket_has_none(self) -> None:
+        assert address_of(HTTPConnection({"type": "http", "client": None})) == "unknown"
 
 
 class TestCookies:
@@ -135,7 +170,34 @@ class TestCookies:
         answer = await browser.post("/api/sessions", json={"agent_name": "strudel"}, headers={"Origin": URL})
         assert answer.status_code == 201
 
-    @pytest.mark.parametrize("origin", ["http://evil.example", "null", "http://127.0.0.1:81", "", "http://127.0.0.1.evil.example"])
+    @pytest.mark.parametrize("other", ['theme={"dark": true}', "no value", "name=\xff", "a b=c"])
+    async def test_what_another_application_of_this_host_keeps_does_not_spoil_it(self, anonymous: AsyncClient, other: str) -> None:
+        cookies = f"{other}; {COOKIE}={await make_token('read')}"
+        answer = await anonymous.get("/api/sessions", headers=[(b"cookie", cookies.encode("latin-1"))])
+        assert answer.status_code == 200
+
+    async def test_a_page_that_came_without_tls_changes_nothing_where_there_is_tls(self, app: FastAPI) -> None:
+        cookies = {COOKIE: await make_token("write")}
+        async with AsyncClient(transport=ASGITransport(app), base_url="https://127.0.0.1", cookies=cookies) as browser:
+            statuses = [
+                (await browser.post("/api/sessions", json={"agent_name": "strudel"}, headers={"Origin": origin})).status_code
+                for origin in ("http://127.0.0.1", "https://127.0.0.1")
+            ]
+        assert statuses == [403, 201]
+
+    @pytest.mark.parametrize(
+        "origin",
+        [
+            "http://evil.example",
+            "null",
+            "http://127.0.0.1:81",
+            "",
+            "http://127.0.0.1.evil.example",
+            "ftp://127.0.0.1",
+            "127.0.0.1",
+            "http://[::1",
+        ],
+    )
     async def test_a_page_of_another_site_changes_nothing(self, browser: AsyncClient, origin: str) -> None:
         answer = await browser.post("/api/sessions", json={"agent_name": "strudel"}, headers={"Origin": origin} if origin else {})
         assert answer.status_code == 403
@@ -153,6 +215,10 @@ class TestSizes:
         answer = await small.post("/api/sessions", json={"agent_name": "x" * 2000})
         assert (answer.status_code, answer.json()["code"]) == (413, "too_large")
         assert "1024 bytes" in answer.json()["detail"]
+
+    async def test_a_length_of_more_digits_than_python_reads_is_refused_as_well(self, small: AsyncClient) -> None:
+        answer = await small.post("/api/sessions", content=b"{}", headers={"Content-Length": "9" * 5000})
+        assert answer.status_code == 413
 
     async def test_one_that_does_not_say_so_is_refused_as_well(self, small: AsyncClient) -> None:
         async def chunks() -> Any:

@@ -84,6 +84,7 @@ class TestHeaders:
         assert headers["x-content-type-options"] == "nosniff"
         assert headers["x-frame-options"] == "DENY"
         assert headers["referrer-policy"] == "no-referrer"
+        assert headers["cross-origin-resource-policy"] == "same-origin"
         assert headers["content-security-policy"] == "default-src 'none'; frame-ancestors 'none'"
         assert "server" not in headers
 
@@ -138,6 +139,16 @@ class TestAccessLog:
         assert " INFO session_db.access: GET /health 200 " in line
         assert line.endswith(f"[{answer.headers['x-request-id']}]")
 
+    async def test_a_websocket_is_told_once_without_its_query(self, service: str, logs: Logs) -> None:
+        written = logs("json")
+        async with httpx.AsyncClient(base_url=service) as client:
+            upgrade = {"Connection": "Upgrade", "Upgrade": "websocket", "Sec-WebSocket-Version": "13"}
+            key = {"Sec-WebSocket-Key": "dGhlIHNhbXBsZSBub25jZQ=="}
+            answer = await client.get("/ws/sessions/none?after=private", headers=upgrade | key)
+        assert answer.status_code == 401
+        (line,) = [json.loads(line) for line in written.getvalue().splitlines()]
+        assert (line["logger"], line["method"], line["path"]) == ("session_db.access", "WEBSOCKET", "/ws/sessions/none")
+
     async def test_a_stream_is_a_line_when_it_ends(self, client: httpx.AsyncClient, logs: Logs) -> None:
         session = (await client.post("/api/sessions", json={"agent_name": "strudel"})).json()["session_id"]
         written = logs("json")
@@ -146,6 +157,18 @@ class TestAccessLog:
         assert (line["path"], line["bytes"]) == (f"/api/sessions/{session}/events", len(answer.content))
         metrics = text_string_to_metric_families((await client.get("/metrics")).text)
         assert [sample.value for family in metrics for sample in family.samples if sample.name == "session_db_streams"] == [0]
+
+
+class TestText:
+    def test_nothing_steers_the_terminal_or_looks_like_a_record_of_its_own(self, logs: Logs) -> None:
+        written = logs("text")
+        forged = "\n2026-01-01T00:00:00.000+00:00 INFO forged: "
+        error = RuntimeError(f"{forged}in an error")
+        logging.getLogger("session_db.test").error("\x1b[31mred\x85and\u2028\r%sin a message", forged, exc_info=error)
+        first, *others = written.getvalue().splitlines()
+        assert first.endswith(r"\x1b[31mred\x85and\u2028\r")
+        assert len(others) == 3
+        assert [line for line in others if not line.startswith("    ")] == []
 
 
 class TestSecrets:
