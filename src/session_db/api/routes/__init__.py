@@ -5,6 +5,7 @@ from session_db.api.routes import (
     chat,
     clips,
     events,
+    hooks,
     live,
     login,
     memory_files,
@@ -19,7 +20,8 @@ from session_db.api.routes import (
 )
 
 _NOUNS = (
-    sessions, live, chat, messages, memory_files, agents, events, transcripts, usage, clips, songs, playlists, login, tokens, operations,
+    sessions, live, chat, messages, memory_files, agents, events, transcripts, usage, clips, songs, playlists,
+    login, tokens, hooks, operations,
 )  # fmt: skip
 
 ROUTERS = tuple(noun.router for noun in _NOUNS)

@@ -1,0 +1,79 @@
+"""Events of Claude Code over HTTP: durable when they are acknowledged, and the same rows as by a command hook."""
+
+import json
+from pathlib import Path
+from typing import Any
+from uuid import UUID
+
+import pytest
+from httpx import ASGITransport, AsyncClient
+
+from session_db import crud
+from session_db.capture.drain import drain
+from session_db.capture.spool import spool_of
+from session_db.database import get_async_session
+from session_db.server import create_app
+from session_db.settings import Settings
+from tests.api.conftest import URL, make_token
+from tests.databases import Database
+from tests.factories import make_session
+
+SESSION = "0c6b3c0a-7d31-4b7a-9d13-1f6b1f5b1c11"
+EVENT: dict[str, Any] = {"session_id": SESSION, "hook_event_name": "UserPromptSubmit", "prompt_id": "p", "prompt": "hello \ud800"}
+
+
+@pytest.fixture
+def settings(fresh_database: Database, tmp_path: Path) -> Settings:
+    return fresh_database.settings.model_copy(update={"home": tmp_path})
+
+
+async def client_from(settings: Settings, address: str = "127.0.0.1") -> AsyncClient:
+    headers = {"Authorization": f"Bearer {await make_token('hooks')}"}
+    return AsyncClient(transport=ASGITransport(create_app(settings), client=(address, 1)), base_url=URL, headers=headers)
+
+
+class TestCaptureEvent:
+    async def test_it_is_on_disk_when_it_is_answered_and_the_answer_is_empty(self, settings: Settings) -> None:
+        async with await client_from(settings) as client:
+            answer = await client.post("/hooks/claude-code", content=json.dumps(EVENT))
+        assert (answer.status_code, answer.content) == (204, b"")
+        spool = spool_of(settings)
+        (name,) = spool.names()
+        assert json.loads(spool.read(name).payload) == EVENT
+        assert (await drain(settings)).events == 1
+        async with get_async_session() as db:
+            (event,) = await crud.list_agent_logs(db, UUID(SESSION))
+        assert (event.event_type, event.payload) == ("UserPromptSubmit", EVENT)
+
+    async def test_captured_by_a_command_hook_as_well_it_is_one(self, settings: Settings) -> None:
+        async with await client_from(settings) as client:
+            await client.post("/hooks/claude-code", content=json.dumps(EVENT))
+        spool_of(settings).put(json.dumps(EVENT).encode(), {}, "here")
+        report = await drain(settings)
+        assert (report.events, report.known) == (1, 1)
+
+    async def test_headers_say_whose_it_is(self, settings: Settings) -> None:
+        async with get_async_session() as db:
+            session = await make_session(db)
+        headers = {"Session-DB-Session": str(session.id), "Session-DB-Agent-Type": "build"}
+        async with await client_from(settings) as client:
+            await client.post("/hooks/claude-code", content=json.dumps(EVENT), headers=headers)
+        await drain(settings)
+        async with get_async_session() as db:
+            assert [agent.agent_type for agent in await crud.list_agents(db, session.id)] == ["build"]
+
+    @pytest.mark.parametrize(("address", "opened"), [("127.0.0.1", True), ("::1", True), ("192.168.1.5", False)])
+    async def test_only_an_event_of_this_host_has_files_here(self, settings: Settings, address: str, opened: bool) -> None:
+        async with await client_from(settings, address) as client:
+            await client.post("/hooks/claude-code", content=json.dumps(EVENT))
+        spool = spool_of(settings)
+        (name,) = spool.names()
+        assert (spool.read(name).host != address) == opened
+
+    @pytest.mark.parametrize(
+        "content", [b"", b"{", b"[]", b'{"session_id": "a"}', b'{"session_id": "", "hook_event_name": "Stop"}', b"\xff"]
+    )
+    async def test_what_is_no_event_is_refused(self, settings: Settings, content: bytes) -> None:
+        async with await client_from(settings) as client:
+            assert (await client.post("/hooks/claude-code", content=content)).status_code == 422
+        assert list(spool_of(settings).names()) == []
