@@ -54,8 +54,8 @@ class Text(logging.Formatter):
 
     def format(self, record: logging.LogRecord) -> str:
         request_id = getattr(record, "request_id", None)
-        text = _CONTROL.sub(lambda found: ascii(found[0])[1:-1], redacted(super().format(record)))
-        return text.replace("\n", "\n    ") + (f" [{request_id}]" if request_id else "")
+        text = super().format(record) + (f" [{request_id}]" if request_id else "")
+        return _CONTROL.sub(lambda found: ascii(found[0])[1:-1], redacted(text)).replace("\n", "\n    ")
 
     def formatTime(self, record: logging.LogRecord, datefmt: str | None = None) -> str:  # noqa: ARG002, N802  logging's own
         return _moment(record)
