@@ -48,7 +48,7 @@ class TestDefaults:
             "echo": False,
             "claude_dirs": "~/.claude",
             "allowed_hosts": "localhost",
-            "max_body_bytes": 64 * 1024 * 1024,
+            "max_body_bytes": 32 * 1024 * 1024,
             "open_probes": False,
             "token": None,
         }

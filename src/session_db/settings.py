@@ -93,7 +93,7 @@ class Settings(BaseSettings):
         description="Names, separated by commas, under which the service is asked for; addresses are always allowed, `*` allows all.",
     )
     max_body_bytes: int = Field(
-        64 * 1024 * 1024, ge=1024, validation_alias="SESSION_DB_MAX_BODY_BYTES", description="Bytes that a request to the service may have."
+        32 * 1024 * 1024, ge=1024, validation_alias="SESSION_DB_MAX_BODY_BYTES", description="Bytes that a request to the service may have."
     )
     open_probes: bool = Field(
         default=False, validation_alias="SESSION_DB_OPEN_PROBES", description="Answer `/ready` and `/metrics` without a token."

@@ -138,6 +138,16 @@ class TestEncodeJson:
                 encode_json(value)
 
 
+class TestSize:
+    @pytest.mark.parametrize("value", [[[]] * 200_000, {str(key): 0 for key in range(60_000)}], ids=["values", "keys"])
+    def test_what_has_too_many_parts_is_refused_before_all_are_looked_at(self, value: Any) -> None:
+        with pytest.raises(ValidationError, match="metadata: has more than 100000 values"):
+            SessionUpdate(metadata_={"large": value})
+
+    def test_one_large_text_is_one_part(self) -> None:
+        SessionUpdate(metadata_={"large": "x" * 5_000_000})
+
+
 class TestDecodeJson:
     @pytest.mark.parametrize("number", ["9" * 5000, "-" + "9" * 5000, "1e400", "-1.5E+99999", "0.1e99999999999999999999"])
     def test_a_number_that_python_has_none_for_is_given_as_its_text(self, number: str) -> None:

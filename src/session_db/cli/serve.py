@@ -36,8 +36,11 @@ from session_db.errors import InvalidInput
 from session_db.server import create_app
 from session_db.settings import Settings, get_settings
 
-GRACE_SECONDS = 30
-"""How long requests in flight may take to be finished when the service ends."""
+GRACE_SECONDS = 10
+"""How long requests in flight may take to be finished when the service ends, and readers that take nothing hold it up."""
+
+SILENCE_MILLISECONDS = 60_000
+"""How long the other end of a connection may leave what is sent to it unconfirmed before the system drops it."""
 
 START_SECONDS = 30
 """How long a worker may take to come up, on a machine that is busy, before another one is started in its place."""
@@ -146,7 +149,11 @@ def _listen(host: str, port: int, *, allow_remote: bool) -> socket.socket:
                 f"{host} is reached by other machines; say that you mean it with --allow-remote, and use TLS: --tls-cert, or a proxy.",
                 host=host,
             )
-        return socket.create_server(address[:2], family=family, backlog=BACKLOG)
+        listener = socket.create_server(address[:2], family=family, backlog=BACKLOG)
+        if hasattr(socket, "TCP_USER_TIMEOUT"):
+            # Connections have it from their listener. Without it one that is closed waits for ever for a reader that takes nothing.
+            listener.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, SILENCE_MILLISECONDS)
+        return listener
     except OSError as error:
         raise InvalidInput(f"cannot listen on {host} port {port}: {error.strerror}. Use another --port (0: any), or --host.") from error
 

@@ -25,12 +25,14 @@ MAX_DEPTH = 200
 MAX_NESTING = 500
 """Levels of nesting that foreign JSON may have: Python reads and writes it by recursion, and whoever reads it needs some of the stack."""
 
+MAX_PARTS = 100_000
+"""Values and keys that a JSON value of ours may have: whoever reads the row reads them all."""
+
 MAX_DIGITS = 4_000
 """Digits that an integer may have; Python itself refuses to write more than 4,300."""
 _TOO_LARGE = 10**MAX_DIGITS
 
-_KEY_SHOWN = 100
-"""Characters of a key that a path shows."""
+_KEY_SHOWN = 100  # characters of a key that a path shows.
 
 NAMING_CONVENTION = {
     "pk": "pk_%(table_name)s",
@@ -327,7 +329,9 @@ _Place = str | tuple[Any, str | int]
 
 def refuse_unstorable(value: Any, path: str) -> None:
     """Raise ``InvalidInput`` with the path of the first part that ``text`` or ``jsonb`` cannot hold."""
-    for place, part, depth in _parts(value, path, MAX_DEPTH):
+    for count, (place, part, depth) in enumerate(_parts(value, path, MAX_DEPTH)):
+        if count > MAX_PARTS:
+            raise _refusal(path, f"has more than {MAX_PARTS} values; keep large data in a file, or as one text.")
         problem = _too_deep(depth, MAX_DEPTH) or _bad_text(part) or _bad_number(part) or _bad_key(part)
         # The value itself is a column's and was checked by its type; what is inside it becomes JSON.
         problem = problem or (_no_json(part) if depth else None)
