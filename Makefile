@@ -3,6 +3,7 @@
 
 BIN := .venv/bin
 READY := .venv/ready
+E2E := .venv/e2e
 # Without compiled files every process that a test starts compiles its libraries anew, which takes seconds.
 unexport PYTHONDONTWRITEBYTECODE
 PINS := requirements.lock requirements-uv.txt pyproject.toml scripts/set-up
@@ -13,10 +14,10 @@ ifneq ($(PYTHON)$(shell test -x $(BIN)/python && cat $(READY) 2>/dev/null),$(CUR
 endif
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-servers check docs openapi fuzz bench format lock set-up clean
+.PHONY: help demo test test-servers e2e check docs openapi fuzz bench format lock set-up clean
 
 help: ## list these verbs
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-13s %s\n", $$1, $$2 }' Makefile
+	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / { printf "  make %-13s %s\n", $$1, $$2 }' Makefile
 
 demo: $(READY) ## fill a database with an example and show it
 	@$(BIN)/session-db demo $(ARGS)
@@ -28,6 +29,9 @@ test-servers: $(READY) ## run the tests of the store on PostgreSQL 15 and throug
 	@scripts/install-servers
 	@$(BIN)/pytest -m "db and not large" -n 2 --server 15 $(ARGS)
 	@$(BIN)/pytest -m "db and not large" -n 2 --server pgbouncer $(ARGS)
+
+e2e: $(E2E) ## run the tests that need the Claude Agent SDK; installs it into .venv
+	@$(BIN)/pytest -m e2e $(ARGS)
 
 check: $(READY) ## lint, formatting, types and layers
 	@$(BIN)/ruff check
@@ -64,3 +68,6 @@ clean: ## remove .venv and every cache
 
 $(READY): $(PINS)
 	@PYTHON='$(PYTHON)' scripts/set-up
+
+$(E2E): $(READY) requirements-e2e.lock
+	@scripts/install-e2e

@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""Pin every dependency: requirements.lock with hashes for ``make``, and the same versions in pyproject.toml for ``uv``.
+"""Pin every dependency: lock files with hashes for ``make``, and the same versions in pyproject.toml for ``uv``.
 
 ``uv sync`` and ``uv run`` read no requirements file and would take the newest of everything; constraints hold them to the pins.
 """
@@ -16,7 +16,7 @@ COMPILE = [str(Path(sys.executable).with_name("uv")), "pip", "compile", "--quiet
 
 
 def main(options: list[str]) -> None:
-    """Write both lock files and the constraints; what is pinned already stays, unless ``--upgrade`` is asked for."""
+    """Write the lock files and the constraints; what is pinned already stays, unless ``--upgrade`` is asked for."""
     before = PYPROJECT.read_text()
     # uv builds the package itself when its version is one the build backend is asked for.
     uv = "uv" + before.partition('"uv_build')[2].partition('"')[0]
@@ -25,6 +25,7 @@ def main(options: list[str]) -> None:
         # uv would obey the constraints of yesterday.
         PYPROJECT.write_text(with_constraints(before, []))
         compile_pins(["requirements.lock", "--group", "dev", *options], source="pyproject.toml")
+        compile_pins(["requirements-e2e.lock", "--constraint", "requirements.lock", *options], source="--group=e2e")
         pins = re.findall(r"^[a-z0-9].*?==[^\\\n]*", (ROOT / "requirements.lock").read_text(), re.MULTILINE)
         after = with_constraints(before, [pin.strip() for pin in pins])
     except BaseException:

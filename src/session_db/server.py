@@ -21,7 +21,7 @@ from session_db.api.metrics import Metrics
 from session_db.api.observing import Observing
 from session_db.api.routes import ROUTERS
 from session_db.api.routes.login import Failures
-from session_db.capture.drain import Drainer
+from session_db.capture.drain import drain
 from session_db.crud import erase_deleted_sessions
 from session_db.crud.presence import delete_expired_presence
 from session_db.crud.sdk_sessions import delete_old_tombstones
@@ -145,17 +145,15 @@ async def _do_chores(metrics: Metrics) -> None:
         if await in_batches(erase_deleted_sessions):
             await in_batches(delete_old_tombstones)
 
-    drainer = Drainer()
-
-    async def drain() -> None:
-        await drainer.once(get_settings())
+    async def drain_spool() -> None:
+        await drain(get_settings())
 
     await _keep(init_db, TABLES_SECONDS, once=True)
     await asyncio.gather(
         _keep(look, LOOK_SECONDS),
         _keep(end_leases, LEASES_SECONDS),
         _keep(erase, ERASE_SECONDS),
-        _keep(drain, DRAIN_SECONDS),
+        _keep(drain_spool, DRAIN_SECONDS),
     )
 
 

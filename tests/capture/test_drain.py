@@ -3,6 +3,7 @@
 import asyncio
 import json
 import os
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 from uuid import UUID
@@ -12,7 +13,7 @@ from sqlalchemy import select
 from sqlmodel import col
 
 from session_db import crud
-from session_db.capture.drain import Drainer, drain
+from session_db.capture.drain import drain
 from session_db.capture.spool import spool_of
 from session_db.database import async_session, get_async_session
 from session_db.errors import Unavailable
@@ -204,17 +205,21 @@ class TestTranscripts:
         async with get_async_session() as db:
             assert len(await crud.list_messages(db, BACKGROUND)) == 7
 
-    async def test_one_that_lags_behind_is_read_again(self, settings: Settings, tmp_path: Path) -> None:
+    async def test_one_that_lags_behind_is_read_again(
+        self, settings: Settings, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
         transcript = copy_of(BACKGROUND, tmp_path / "claude" / "projects")
         whole = transcript.read_bytes()
         transcript.write_bytes(b"".join(whole.splitlines(keepends=True)[:8]))
         put(settings, "Stop", session_id=str(BACKGROUND), transcript_path=str(transcript))
-        drainer = Drainer()
-        await drainer.once(settings)
+        await drain(settings)
         before = (await session_of(BACKGROUND)).message_count
         transcript.write_bytes(whole)
-        await drainer.once(settings)
+        assert (await drain(settings)).known == 1
         assert before < (await session_of(BACKGROUND)).message_count == 7
+        monkeypatch.setattr("session_db.capture.drain.LAG", timedelta(0))
+        await drain(settings)
+        assert spool_of(settings).state().waiting == 0
 
     @pytest.mark.parametrize("kind", ["elsewhere", "named otherwise", "a link", "another host"])
     async def test_a_path_that_may_be_anything_is_not_opened(self, settings: Settings, tmp_path: Path, kind: str) -> None:

@@ -3,6 +3,7 @@
 Nothing here touches the database, and an event that nobody has heard of is recorded like any other.
 """
 
+import hashlib
 import json
 from dataclasses import dataclass
 from typing import Any
@@ -36,6 +37,8 @@ _AGENT_STATUSES = {
     "UserPromptSubmit": "executing", "Stop": "complete", "SessionEnd": "complete", "StopFailure": "failed",
     "SubagentStart": "executing", "SubagentStop": "complete",
 }  # fmt: skip
+
+_OF_SUB_AGENTS = frozenset({"SubagentStart", "SubagentStop"})
 
 READS_TRANSCRIPT = frozenset({"PostToolBatch", "Stop", "StopFailure", "SubagentStop", "SessionEnd", "PostCompact"})
 """After these the transcript has something new."""
@@ -80,6 +83,9 @@ class HookEvent:
 
     @property
     def agent_status(self) -> str | None:
+        """What its agent does after it. A compaction ends as a sub-agent that has no name: that is no end of the main one."""
+        if self.name in _OF_SUB_AGENTS and self.sdk_agent_id is None:
+            return None
         return _AGENT_STATUSES.get(self.name)
 
 
@@ -123,7 +129,11 @@ def row_of(event: HookEvent, session_id: UUID, agent_id: UUID) -> AgentLogCreate
 
 
 def _natural_key(event: HookEvent) -> tuple[object, ...]:
-    """Return what tells an event from all others of its name in its session, or else the name of its file."""
+    """Return what tells an event from all others of its name in its session, or else the name of its file.
+
+    What it is about may happen more than once: a sub-agent that is resumed stops again, a call that was deferred is asked for again. So
+    the whole payload belongs to the key; captured on two ways it is the same.
+    """
     calls = event.payload.get("tool_calls")
     first = calls[0] if isinstance(calls, list) and calls and isinstance(calls[0], dict) else {}
     keys: dict[str, tuple[Any, ...]] = {
@@ -134,7 +144,10 @@ def _natural_key(event: HookEvent) -> tuple[object, ...]:
         "PostToolBatch": (first.get("tool_use_id"),),
     }
     key = keys.get(event.name, (event.word("tool_use_id"),))
-    return (event.captured.host, event.captured.name) if None in key else key
+    if None in key:
+        return event.captured.host, event.captured.name
+    whole = json.dumps(event.payload, sort_keys=True)
+    return *key, hashlib.sha256(whole.encode()).hexdigest()
 
 
 def _output(payload: dict[str, Any]) -> str | None:

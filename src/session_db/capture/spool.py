@@ -3,7 +3,9 @@
 ``tmp/`` holds what is being written, ``new/`` what waits, ``bad/`` what nobody understands, each with its reason.
 """
 
+import errno
 import os
+import stat
 from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -79,13 +81,13 @@ class Spool:
             InvalidInput: it is none.
             FileNotFoundError: somebody else took it.
         """
-        header, separator, payload = (self._new / name).read_bytes().partition(b"\n\n")
+        header, separator, payload = _content(self._new / name).partition(b"\n\n")
         try:
             facts = dict(line.split("=", 1) for line in header.decode("ascii").splitlines())
             facts = {key: value.encode().decode("unicode_escape") for key, value in facts.items()}
             captured_at = datetime.fromtimestamp(int(facts.pop("captured_at")) / 1e9, UTC)
             host = facts.pop("host")
-        except (KeyError, ValueError, OverflowError) as error:
+        except (KeyError, ValueError, OverflowError, OSError) as error:
             raise InvalidInput(f"the spooled file {name} has no header of ours: {error}", name=name) from error
         if not separator:
             raise InvalidInput(f"the spooled file {name} ends in its header.", name=name)
@@ -114,6 +116,27 @@ class Spool:
 def spool_of(settings: Settings) -> Spool:
     """Return the spool of this home."""
     return Spool(settings.home / "spool")
+
+
+def _content(path: Path) -> bytes:
+    """Read a file of ours; what else lies there is neither followed nor waited for.
+
+    Raises:
+        InvalidInput: it is a link, a directory, a pipe, or not ours to read.
+    """
+    try:
+        descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK)
+    except OSError as error:
+        if error.errno in (errno.ELOOP, errno.EACCES, errno.EPERM, errno.ENXIO):
+            raise InvalidInput(f"the spooled file {path.name} cannot be read: {error.strerror}.", name=path.name) from error
+        raise
+    try:
+        if not stat.S_ISREG(os.fstat(descriptor).st_mode):
+            raise InvalidInput(f"the spooled file {path.name} is no regular file.", name=path.name)
+        with os.fdopen(descriptor, "rb", closefd=False) as file:
+            return file.read()
+    finally:
+        os.close(descriptor)
 
 
 def _boot_of(name: str) -> str:

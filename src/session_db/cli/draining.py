@@ -25,7 +25,8 @@ def drain_(as_json: JSON = False) -> None:  # noqa: FBT002  a command-line flag
 
     report = run(work, as_json=as_json, drains=False)
     if as_json:
-        print_json(asdict(report) | {"transcripts": sorted(map(str, report.transcripts))})
+        shown = {name: value for name, value in asdict(report).items() if name != "unmovable"}
+        print_json(shown | {"transcripts": sorted(map(str, report.transcripts))})
         return
     spool = spool_of(get_settings())
     console().print(f"{report.events} events were written, {report.known} were known, and {len(report.transcripts)} transcripts read.")

@@ -94,11 +94,11 @@ async def _have_tables() -> None:
 async def _drain_some() -> None:
     """Write what hooks captured, as much as nobody waits for; what goes wrong with it is no reason not to read."""
     waiting = get_settings().home / "spool" / "new"
-    if not waiting.is_dir() or next(waiting.iterdir(), None) is None:
-        return
-    from session_db.capture.drain import drain  # noqa: PLC0415  what it needs takes time to import, and mostly nothing waits
-
     try:
+        if not waiting.is_dir() or next(waiting.iterdir(), None) is None:
+            return
+        from session_db.capture.drain import drain  # noqa: PLC0415  what it needs takes time to import, and mostly nothing waits
+
         await drain(get_settings(), at_most=DRAINED_FIRST)
     except (SessionDBError, *DRIVER_ERRORS, OSError) as error:
         messages_console().print(f"What hooks captured could not be written now, and waits: {error}", soft_wrap=True, markup=False)

@@ -19,14 +19,11 @@ from sqlmodel._compat import SQLModelConfig
 
 from session_db.errors import InvalidInput
 
-MAX_DEPTH = 200
-"""Levels of nesting that a JSON value of ours may have."""
+MAX_DEPTH, MAX_PARTS = 200, 100_000
+"""Levels of nesting, and values and keys, that a JSON value of ours may have: whoever reads the row reads them all."""
 
 MAX_NESTING = 500
 """Levels of nesting that foreign JSON may have: Python reads and writes it by recursion, and whoever reads it needs some of the stack."""
-
-MAX_PARTS = 100_000
-"""Values and keys that a JSON value of ours may have: whoever reads the row reads them all."""
 
 MAX_DIGITS = 4_000
 """Digits that an integer may have; Python itself refuses to write more than 4,300."""
