@@ -356,6 +356,6 @@ async def rows_by_table(db: UnitOfWork, session: Session) -> dict[str, int]:
     """Count the session and the rows of every table that has its id, bindings aside."""
     rows = {"sessions": await db.scalar(select(func.count()).where(col(Session.id) == session.id)) or 0}
     for table in METADATA.sorted_tables:
-        if "session_id" in table.c and table.name not in ("sdk_sessions", "clip_versions"):
+        if "session_id" in table.c and table.name not in ("sdk_sessions", "clip_versions", "presence"):
             rows[table.name] = await db.scalar(select(func.count()).select_from(table).where(table.c.session_id == session.id)) or 0
     return rows

@@ -181,7 +181,8 @@ def _zone(name: str) -> tzinfo:
     if name == "UTC":
         return UTC
     try:
-        return ZoneInfo(name)
+        # Of a name that is no text ZoneInfo may make anything.
+        return ZoneInfo(name if isinstance(name, str) else "")
     except (LookupError, ValueError, TypeError, AttributeError, OSError):
         raise InvalidInput(
             f"time zone {shown(name)} is unknown here; use UTC, or an IANA name such as Europe/Berlin.", path="timezone", timezone=name
