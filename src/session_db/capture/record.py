@@ -175,8 +175,8 @@ def _short(value: Any, limit: int) -> str | None:
     return readable(value[:limit]) if isinstance(value, str) and value else None
 
 
-async def append_to_stream(
-    db: AsyncSession, stream: OpenStream, lines: Sequence[Entry], fallback: datetime, *, skip_known: bool = False
+async def append_to_stream(  # noqa: PLR0913  what to write, and what is known of it
+    db: AsyncSession, stream: OpenStream, lines: Sequence[Entry], fallback: datetime, *, skip_known: bool = False, are_new: bool = False
 ) -> Recorded:
     """Append entries to a stream, and make what they say into rows.
 
@@ -186,9 +186,10 @@ async def append_to_stream(
         lines: entries, in order.
         fallback: when an entry without a time happened, if none before it has one.
         skip_known: leave out what the stream has already. Otherwise an entry that repeats a uuid is kept, and says nothing new.
+        are_new: do not look which the stream has: ``new_entries`` did.
     """
     keyed = [(_uuid(entry), text, entry) for text, entry in lines]
-    known = await known_uuids(db, stream.transcript, [uuid for uuid, _, _ in keyed if uuid is not None])
+    known = set() if are_new else await known_uuids(db, stream.transcript, [uuid for uuid, _, _ in keyed if uuid is not None])
     digests = await digests_without_uuid(db, stream.transcript) if skip_known else set()
     stored: list[tuple[str | None, str]] = []
     fresh: list[tuple[str, dict[str, Any]]] = []
