@@ -142,10 +142,10 @@ class TestSize:
     @pytest.mark.parametrize("value", [[[]] * 200_000, {str(key): 0 for key in range(60_000)}], ids=["values", "keys"])
     def test_what_has_too_many_parts_is_refused_before_all_are_looked_at(self, value: Any) -> None:
         with pytest.raises(ValidationError, match="metadata: has more than 100000 values"):
-            SessionUpdate(metadata_={"large": value})
+            SessionUpdate(metadata={"large": value})
 
     def test_one_large_text_is_one_part(self) -> None:
-        SessionUpdate(metadata_={"large": "x" * 5_000_000})
+        SessionUpdate(metadata={"large": "x" * 5_000_000})
 
 
 class TestDecodeJson:
