@@ -205,9 +205,7 @@ class TestTranscripts:
         async with get_async_session() as db:
             assert len(await crud.list_messages(db, BACKGROUND)) == 7
 
-    async def test_one_that_lags_behind_is_read_again(
-        self, settings: Settings, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-    ) -> None:
+    async def test_one_that_lags_behind_is_read_again(self, settings: Settings, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         transcript = copy_of(BACKGROUND, tmp_path / "claude" / "projects")
         whole = transcript.read_bytes()
         transcript.write_bytes(b"".join(whole.splitlines(keepends=True)[:8]))

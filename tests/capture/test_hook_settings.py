@@ -92,6 +92,43 @@ class TestInstall:
             uninstall(path)
         assert path.read_text() == text
 
+    @pytest.mark.parametrize(
+        "text", ['{"a": 1e400}', '{"a": NaN}', '{"hooks": null}', '{"a": ' + "9" * 5000 + "}", "[" * 200_000], ids=range(5)
+    )
+    def test_what_cannot_be_written_again_is_left_as_it_is(self, path: Path, tmp_path: Path, text: str) -> None:
+        write(path, text)
+        with pytest.raises(InvalidInput, match="nothing was changed"):
+            install(path, tmp_path, ["Stop"])
+        assert path.read_text() == text
+
+    def test_numbers_and_odd_writing_stay_what_they_are(self, path: Path, tmp_path: Path) -> None:
+        path.parent.mkdir()
+        path.write_bytes(b'\xef\xbb\xbf{"a": 1.0,\r\n "b": 12345678901234567890, "c": 1e5, "d": "\\ud800", "c": 2}\r\n')
+        before = json.loads(path.read_text("utf-8-sig"))
+        install(path, tmp_path, ["Stop"])
+        uninstall(path)
+        after = json.loads(path.read_text())
+        assert (after, str(after["a"]), str(after["b"])) == (before, "1.0", "12345678901234567890")
+
+    def test_where_the_file_cannot_be_written_it_is_said(self, path: Path, tmp_path: Path) -> None:
+        path.parent.mkdir()
+        path.symlink_to("/proc/nowhere/settings.json")
+        with pytest.raises(InvalidInput, match="cannot be written"):
+            install(path, tmp_path, ["Stop"])
+
+    def test_hooks_of_another_installation_are_replaced(self, path: Path, tmp_path: Path) -> None:
+        old = "'/opt/old python/bin/python' -I -S '/opt/a b/session_db/capture/hook.py' /old/spool"
+        write(path, json.dumps({"hooks": {"Stop": [{"hooks": [{"type": "command", "command": old}]}]}}))
+        assert install(path, tmp_path, ["Stop"])
+        (command,) = installed(path).commands
+        assert "/old/spool" not in command
+
+    def test_a_command_that_only_names_our_script_is_not_ours(self, path: Path, tmp_path: Path) -> None:
+        settings = {"hooks": {"Stop": [{"hooks": [{"type": "command", "command": "ruff check src/session_db/capture/hook.py"}]}]}}
+        write(path, json.dumps(settings))
+        assert not uninstall(path)
+        assert json.loads(path.read_text()) == settings
+
     def test_mode_and_link_stay(self, path: Path, tmp_path: Path) -> None:
         real = tmp_path / "dotfiles.json"
         real.write_text("{}")

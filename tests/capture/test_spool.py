@@ -4,6 +4,8 @@ import os
 import stat
 import subprocess
 import sys
+import time
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
@@ -68,6 +70,51 @@ class TestHook:
             hook.write(str(spool.directory), b"{}", {}, "host")
         assert [path for path in spool.directory.rglob("*") if path.is_file()] == []
 
+    @pytest.mark.skipif(os.geteuid() != 0, reason="only root may mount a file system")
+    def test_where_the_disk_is_full_the_agent_goes_on_and_what_fits_again_is_kept(self, spool: Spool) -> None:
+        spool.directory.mkdir()
+        mounted = subprocess.run(["mount", "-t", "tmpfs", "-o", "size=1m", "tmpfs", spool.directory], capture_output=True, check=False)
+        if mounted.returncode:
+            pytest.skip("this root may not mount")
+        try:
+            for _ in range(2):
+                done = run_hook(spool.directory, b"x" * 3_000_000)
+                assert (done.returncode, done.stdout, done.stderr) == (0, b"", b"")
+            assert [path for path in spool.directory.rglob("*") if path.is_file()] == []
+            run_hook(spool.directory, b"{}")
+            assert len(list(spool.names())) == 1
+        finally:
+            subprocess.run(["umount", "--lazy", spool.directory], check=True)
+
+    def test_killed_at_any_moment_it_leaves_no_half_file(self, spool: Spool) -> None:
+        payload = b"x" * 20_000_000
+        for milliseconds in range(0, 60, 4):
+            process = subprocess.Popen([sys.executable, "-I", "-S", SCRIPT, spool.directory], stdin=subprocess.PIPE)
+            assert process.stdin is not None
+            with suppress(BrokenPipeError):
+                process.stdin.write(payload)
+                process.stdin.close()
+            time.sleep(milliseconds / 1000)
+            process.kill()
+            process.wait()
+        for name in spool.names():
+            assert spool.read(name).payload == payload
+
+    @pytest.mark.parametrize("arguments", [[], [""], ["a b\n\u00e9"]], ids=["none", "empty", "odd"])
+    def test_it_is_silent_whatever_it_is_given(self, tmp_path: Path, arguments: list[str]) -> None:
+        gone = tmp_path / "gone"
+        gone.mkdir()
+        command = f'cd "$1" && rmdir "$1" && shift && exec "$@" {"<&-" if not arguments else ""}'
+        environment = {"PYTHONPATH": "/nowhere", "PYTHONSTARTUP": "/nowhere", "PYTHONHOME": "/nowhere", "PYTHONDEBUG": "9"}
+        full = [str(tmp_path / argument) if argument else argument for argument in arguments]
+        done = subprocess.run(
+            ["/bin/sh", "-c", command, "sh", gone, sys.executable, "-I", "-S", SCRIPT, *full],
+            input=b"{}", env=environment, capture_output=True, check=False, timeout=20,
+        )  # fmt: skip
+        assert (done.returncode, done.stdout, done.stderr) == (0, b"", b"")
+        if full and full[0]:
+            assert len(list(Spool(Path(full[0])).names())) == 1
+
 
 class TestSpool:
     def test_what_was_captured_first_comes_first(self, spool: Spool) -> None:
@@ -93,6 +140,15 @@ class TestSpool:
         (spool.directory / "new" / name).write_bytes(content)
         with pytest.raises(InvalidInput):
             spool.read(name)
+
+    def test_what_a_killed_writer_left_goes_after_a_day(self, spool: Spool) -> None:
+        spool.put(b"{}", {}, "host")
+        old, fresh = spool.directory / "tmp" / "old", spool.directory / "tmp" / "fresh"
+        for path in (old, fresh):
+            path.write_bytes(b"half")
+        os.utime(old, (0, 0))
+        spool.sweep()
+        assert (old.exists(), fresh.exists(), len(list(spool.names()))) == (False, True, 1)
 
     def test_what_is_set_aside_is_kept_with_its_reason(self, spool: Spool) -> None:
         name = spool.put(b"\xff", {}, "host")

@@ -10,6 +10,7 @@ import pytest
 
 from session_db.capture.importer import import_recordings
 from session_db.capture.restoring import folder_of
+from session_db.database import close_db
 from session_db.errors import InvalidInput
 from tests.capture.recorded import BACKGROUND, PROJECT, copy_of, recording
 from tests.cli.conftest import CommandLine
@@ -35,6 +36,27 @@ async def imported(cli: CommandLine, tmp_path: Path) -> Path:
 async def rename(database: Database, subpath: str) -> None:
     async with database.connected() as connection:
         await connection.execute("UPDATE transcripts SET subpath = $1 WHERE subpath LIKE 'subagents/%'", subpath)
+
+
+async def keep_as_a_store_does(database: Database) -> None:
+    async with database.connected() as connection:
+        await connection.execute("UPDATE transcripts SET source = 'store'")
+        await connection.execute(
+            """UPDATE transcript_entries SET entry = '{"type": "agent_metadata", "agentType": "x"}'
+               WHERE seq = 0 AND transcript_id IN (SELECT id FROM transcripts WHERE subpath LIKE 'subagents/%')"""
+        )
+
+
+async def move_to(database: Database, directory: str) -> None:
+    async with database.connected() as connection:
+        await connection.execute("UPDATE agents SET working_dir = $1", directory)
+
+
+async def import_and_close(path: Path) -> None:
+    try:
+        await import_recordings([path])
+    finally:
+        await close_db()
 
 
 def files_below(folder: Path) -> dict[str, bytes]:
@@ -97,6 +119,45 @@ class TestResume:
         error = cli.json("resume", str(BACKGROUND), "--in", str(imported.parent), exit_code=2)["error"]
         assert "leads out of its folder" in error["message"]
         assert list(client.parent.rglob("escaped*")) == []
+
+    def test_what_a_restoring_that_was_ended_left_out_comes_back(
+        self, cli: CommandLine, imported: Path, client: Path, tmp_path: Path
+    ) -> None:
+        cli.json("resume", str(BACKGROUND), "--in", str(tmp_path))
+        restored = files_below(client)
+        for path in client.rglob("*.meta.json"):
+            assert stat.S_IMODE(path.stat().st_mode) == 0o600
+            path.unlink()
+        assert files_below(client) != restored
+        assert cli.json("resume", str(BACKGROUND), "--in", str(tmp_path))["written"] == []
+        assert files_below(client) == restored
+
+    def test_of_a_store_the_sub_agents_description_is_a_file_of_its_own(
+        self, cli: CommandLine, fresh_database: Database, imported: Path, client: Path, tmp_path: Path
+    ) -> None:
+        asyncio.run(keep_as_a_store_does(fresh_database))
+        cli.json("resume", str(BACKGROUND), "--in", str(tmp_path))
+        (sub_agent,) = client.rglob("agent-*.jsonl")
+        assert sub_agent.read_text().splitlines() == next(imported.parent.rglob("agent-*.jsonl")).read_text().splitlines()[1:]
+
+    def test_a_name_that_the_client_would_take_for_an_option_is_refused(
+        self, cli: CommandLine, imported: Path, client: Path, tmp_path: Path
+    ) -> None:
+        hostile = imported.with_name("--dangerously-skip-permissions.jsonl")
+        hostile.write_bytes(imported.read_bytes())
+        asyncio.run(import_and_close(hostile))
+        session_id = next(each["session_id"] for each in cli.json("sessions", "list")["items"] if each["session_id"] != str(BACKGROUND))
+        error = cli.json("resume", session_id, "--in", str(tmp_path), exit_code=2)["error"]
+        assert "option" in error["message"]
+
+    def test_a_directory_behind_a_link_is_named_as_the_client_names_it(
+        self, cli: CommandLine, fresh_database: Database, imported: Path, client: Path, tmp_path: Path
+    ) -> None:
+        (tmp_path / "real").mkdir()
+        (tmp_path / "link").symlink_to(tmp_path / "real")
+        asyncio.run(move_to(fresh_database, str(tmp_path / "link")))
+        assert cli.json("resume", str(BACKGROUND))["directory"] == str(tmp_path / "real")
+        assert (client / "projects" / folder_of(str(tmp_path / "real")) / f"{BACKGROUND}.jsonl").exists()
 
     def test_the_clients_names_of_folders(self) -> None:
         assert folder_of(HERE) == PROJECT

@@ -7,13 +7,18 @@ import subprocess
 import sys
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from session_db import crud
-from session_db.database import get_async_session
+from session_db.capture.spool import Spool
+from session_db.cli.tail import _unseen
+from session_db.database import close_db, get_async_session
+from session_db.live.heads import read_heads
+from session_db.models.table import now
 from tests.cli.conftest import CommandLine
 from tests.databases import Database
 from tests.factories import event, make_session, message
@@ -22,8 +27,8 @@ COMMAND = Path(sys.executable).with_name("session-db")
 
 
 @asynccontextmanager
-async def tailing(database: Database, *arguments: str) -> AsyncIterator[AsyncIterator[dict[str, Any]]]:
-    """Run the command, and give what it prints, line by line; Ctrl-C ends it well."""
+async def tailing(database: Database, *arguments: str, says: bytes = b"") -> AsyncIterator[AsyncIterator[dict[str, Any]]]:
+    """Run the command, and give what it prints, line by line; Ctrl-C ends it well, and nothing but ``says`` is on standard error."""
     process = await asyncio.create_subprocess_exec(
         COMMAND, "tail", *arguments, "--json", env=database.environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE
     )
@@ -37,7 +42,7 @@ async def tailing(database: Database, *arguments: str) -> AsyncIterator[AsyncIte
         yield lines()
         process.send_signal(signal.SIGINT)
         _, errors = await asyncio.wait_for(process.communicate(), 20)
-        assert (process.returncode, errors) == (0, b"")
+        assert (process.returncode, errors.replace(says, b"")) == (0, b"")
     finally:
         if process.returncode is None:
             process.kill()
@@ -88,6 +93,38 @@ class TestAll:
                 (str(new), "session"),
                 (str(new), "event"),
             ]
+
+    async def test_what_hooks_capture_meanwhile_is_written_and_shown(
+        self, fresh_database: Database, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setenv("SESSION_DB_HOME", str(tmp_path))
+        async with tailing(fresh_database, "--all") as lines:
+            await asyncio.sleep(3)
+            captured = {"session_id": "0c6b3c0a-7d31-4b7a-9d13-1f6b1f5b1c11", "hook_event_name": "ThoughtBegan"}
+            Spool(tmp_path / "spool").put(json.dumps(captured).encode(), {}, "host")
+            assert [(await anext(lines))["type"] for _ in range(2)] == ["session", "event"]
+
+    async def test_an_old_session_that_it_did_not_know_begins_with_its_last_events(self, fresh_database: Database) -> None:
+        old = await new_session()
+        async with get_async_session() as db:
+            head = (await read_heads(db, [old]))[old]
+        assert _unseen(head, now()) == (10, 0)
+        assert _unseen(head, datetime(2000, 1, 1, tzinfo=UTC)) == (0, 0)
+
+    async def test_it_goes_on_after_the_database_ended_its_connections(self, fresh_database: Database) -> None:
+        old = await new_session()
+        polls = b"looking for changes each second instead of listening for them: the connection was lost\n"
+        async with tailing(fresh_database, "--all", says=polls) as lines:
+            await asyncio.sleep(3)
+            async with fresh_database.connected() as connection:
+                others = (
+                    "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = current_database() AND pid <> pg_backend_pid()"
+                )
+                await connection.execute(others)
+            await close_db()
+            async with get_async_session() as db:
+                await crud.append_agent_logs(db, [event(old)])
+            assert (await anext(lines))["data"]["event_index"] == 30
 
 
 class TestOutput:

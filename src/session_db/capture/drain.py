@@ -82,6 +82,7 @@ async def drain(settings: Settings, *, at_most: int | None = None) -> DrainRepor
     with _alone(spool) as is_alone:
         if not is_alone:
             return report
+        spool.sweep()
         for batch in _batches(spool, islice(spool.names(), at_most), report):
             await _drain_batch(spool, batch, settings, report)
     if report.unmovable is not None:

@@ -36,7 +36,7 @@ TIMEOUT_SECONDS = 10
 """What the client may wait for a hook that hangs; ours takes milliseconds."""
 
 _SCRIPT = Path(hook.__file__).resolve()
-_OURS = re.compile(r"session_db[/\\]+capture[/\\]+hook\.py")
+_OURS = re.compile(r" -I -S .*session_db[/\\]+capture[/\\]+hook\.py")
 
 
 @dataclass(frozen=True)
@@ -94,7 +94,10 @@ def uninstall(path: Path) -> bool:
     before = _read(path)
     settings = _without_ours(before)
     if not settings and before and not path.is_symlink():
-        path.unlink()
+        try:
+            path.unlink()
+        except OSError as error:
+            raise InvalidInput(f"{path} cannot be removed: {error.strerror}; nothing was changed.", path=str(path)) from error
         return True
     return _write(path, before, settings)
 
@@ -153,7 +156,7 @@ def _read(path: Path) -> dict[str, Any]:
         settings = json.loads(text) if text.strip() else {}
     except FileNotFoundError:
         return {}
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise InvalidInput(f"{path} is no JSON: {error}. Correct it first; nothing was changed.", path=str(path)) from error
     except OSError as error:
         raise InvalidInput(f"{path} cannot be read: {error.strerror}.", path=str(path)) from error
@@ -168,17 +171,35 @@ def _write(path: Path, before: dict[str, Any], after: dict[str, Any]) -> bool:
     """Write the settings, whole or not at all; a file that says the same already is left as it is."""
     if before == after:
         return False
-    # Where it is a link, what it leads to changes, and the link stays.
-    path = path.resolve()
+    try:
+        text = _encoded(after)
+    except ValueError as error:
+        raise InvalidInput(f"{path} holds a number that cannot be written again: {error}; nothing was changed.", path=str(path)) from error
+    try:
+        # Where it is a link, what it leads to changes, and the link stays.
+        _replace(path.resolve(), text)
+    except (OSError, RuntimeError) as error:
+        reason = error.strerror if isinstance(error, OSError) else error
+        raise InvalidInput(f"{path} cannot be written: {reason}; nothing was changed.", path=str(path)) from error
+    return True
+
+
+def _encoded(settings: dict[str, Any]) -> str:
+    text = json.dumps(settings, indent=2, ensure_ascii=False, allow_nan=False) + "\n"
+    # Half a character is no UTF-8; written as an escape it stays what it was.
+    is_text = text.encode(errors="replace").decode() == text
+    return text if is_text else json.dumps(settings, indent=2, allow_nan=False) + "\n"
+
+
+def _replace(path: Path, text: str) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
     descriptor, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
     try:
-        with os.fdopen(descriptor, "w", encoding="utf-8", errors="surrogatepass") as file:
-            file.write(json.dumps(after, indent=2, ensure_ascii=False) + "\n")
+        with os.fdopen(descriptor, "w", encoding="utf-8") as file:
+            file.write(text)
         with suppress(FileNotFoundError):
             Path(temporary).chmod(path.stat().st_mode & 0o777)
         Path(temporary).replace(path)
     except BaseException:
         Path(temporary).unlink(missing_ok=True)
         raise
-    return True

@@ -64,7 +64,13 @@ async def find_resumable(db: UnitOfWork, session: Session, sdk_session_id: str |
     last = max(own, key=lambda stream: (stream.mtime is not None, stream.mtime, stream.created_at))
     agents = {agent.id: agent for agent in await list_agents(db, session.id, limit=1000)}
     directory = _directory(agents.get(last.agent_id) if last.agent_id else None, session)
-    return Resumable(last.sdk_session_id, directory, [stream for stream in streams if stream.sdk_session_id == last.sdk_session_id])
+    return Resumable(last.sdk_session_id, directory, _longest([each for each in streams if each.sdk_session_id == last.sdk_session_id]))
+
+
+def _longest(streams: list[Transcript]) -> list[Transcript]:
+    """Return one stream of each name, the longest: a session that moved to another project may have more."""
+    by_subpath = {stream.subpath: stream for stream in sorted(streams, key=lambda stream: stream.next_seq)}
+    return [by_subpath[subpath] for subpath in sorted(by_subpath)]
 
 
 def _directory(agent: Agent | None, session: Session) -> str:
@@ -89,15 +95,17 @@ async def restore(db: UnitOfWork, session_id: UUID, resumable: Resumable, projec
     """
     folder = projects / folder_of(directory)
     written, kept = [], []
-    for stream in resumable.streams:
-        path = _path_of(folder, stream)
+    for stream, path in [(stream, _path_of(folder, stream)) for stream in resumable.streams]:
+        about = path.with_suffix(".meta.json")
+        if isinstance(stream.meta, dict) and stream.subpath and not _is_tool_result(stream) and not about.exists():
+            # Before the transcript: where this ends in the middle, the next time finds both missing.
+            with _whole(about) as file:
+                file.write(encode_json(stream.meta).encode())
         if path.exists():
             kept.append(path)
             continue
         await _write(path, _contents(db, session_id, stream))
         written.append(path)
-        if isinstance(stream.meta, dict) and stream.subpath and not _is_tool_result(stream):
-            _write_text(path.with_suffix(".meta.json"), encode_json(stream.meta))
     return Restored(written, kept)
 
 
@@ -115,6 +123,8 @@ def folder_of(directory: str) -> str:
 
 def _path_of(folder: Path, stream: Transcript) -> Path:
     """Return where a stream's file is; what names it came from outside, and leads nowhere else."""
+    if stream.sdk_session_id.startswith("-"):
+        raise InvalidInput(f"the SDK session {stream.sdk_session_id!r} is named like an option of the client; it is not restored.")
     parts = [stream.sdk_session_id, *stream.subpath.split("/")] if stream.subpath else [stream.sdk_session_id]
     if any(part in ("", ".", "..") or "/" in part or "\\" in part or "\0" in part for part in parts):
         raise InvalidInput(
@@ -133,7 +143,8 @@ async def _contents(db: UnitOfWork, session_id: UUID, stream: Transcript) -> Asy
         if _is_tool_result(stream):
             chunk = json.loads(entry)
             yield chunk["data"].encode() if chunk["encoding"] == "utf-8" else base64.b64decode(chunk["data"])
-        else:
+        # The SDK keeps a sub-agent's .meta.json among the entries; the client would not know such a line.
+        elif not (stream.source == "store" and stream.subpath and json.loads(entry).get("type") == "agent_metadata"):
             yield entry.encode() + b"\n"
 
 
@@ -155,8 +166,3 @@ def _whole(path: Path) -> Iterator[BinaryIO]:
     except BaseException:
         Path(temporary).unlink(missing_ok=True)
         raise
-
-
-def _write_text(path: Path, text: str) -> None:
-    if not path.exists():
-        path.write_text(text, encoding="utf-8")

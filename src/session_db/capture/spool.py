@@ -6,7 +6,9 @@
 import errno
 import os
 import stat
+import time
 from collections.abc import Iterator
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from itertools import groupby
@@ -18,6 +20,9 @@ from session_db.settings import Settings
 
 BAD = "bad"
 REASON = ".reason"
+
+_HALF_WRITTEN_SECONDS = 24 * 60 * 60
+"""After that nobody writes on any more."""
 
 
 @dataclass(frozen=True)
@@ -53,6 +58,7 @@ class Spool:
 
     def __init__(self, directory: Path) -> None:
         self.directory = directory
+        self._temporary = directory / hook.TEMPORARY
         self._new = directory / hook.NEW
         self._bad = directory / BAD
 
@@ -104,6 +110,13 @@ class Spool:
         explanation.touch(mode=0o600)
         explanation.write_text(f"{reason}\n", encoding="utf-8", errors="backslashreplace")
         (self._new / name).replace(self._bad / name)
+
+    def sweep(self) -> None:
+        """Remove what writers that were killed left half written long ago."""
+        with suppress(FileNotFoundError):
+            for path in self._temporary.iterdir():
+                if path.lstat().st_mtime < time.time() - _HALF_WRITTEN_SECONDS:
+                    path.unlink(missing_ok=True)
 
     def state(self) -> SpoolState:
         """Say how much is there. Costs a look at the names of all."""

@@ -54,10 +54,11 @@ def resume(  # noqa: PLR0913, PLR0917  each is an option
 
 
 def _existing(named: Path | None, worked_in: str) -> str:
-    directory = str(named.resolve()) if named else worked_in
-    if not Path(directory).is_dir():
-        raise NotFound(f"there is no directory {directory} on this machine; name another one with --in.", directory=directory)
-    return directory
+    directory = named or Path(worked_in)
+    if not directory.is_dir():
+        raise NotFound(f"there is no directory {directory} on this machine; name another one with --in.", directory=str(directory))
+    # The client names its folder by where a link leads to.
+    return str(directory.resolve())
 
 
 def _run(command: list[str], directory: str, restored: Restored) -> None:
@@ -68,8 +69,11 @@ def _run(command: list[str], directory: str, restored: Restored) -> None:
         )
     if restored.written:
         messages_console().print(f"{len(restored.written)} files were put back.")
-    os.chdir(directory)
-    os.execv(program, command)  # noqa: S606  it is what the command is for
+    try:
+        os.chdir(directory)
+        os.execv(program, command)  # noqa: S606  it is what the command is for
+    except OSError as error:
+        fail(InvalidInput(f"{program} cannot be started in {directory}: {error.strerror}."), as_json=False)
 
 
 def _projects() -> Path:

@@ -1,7 +1,8 @@
 """The command ``tail``: what agents do, as they do it."""
 
-from collections.abc import AsyncIterator
-from contextlib import suppress
+import asyncio
+from collections.abc import AsyncGenerator, AsyncIterator
+from contextlib import aclosing, asynccontextmanager, suppress
 from datetime import datetime
 from typing import Annotated, Any
 from uuid import UUID
@@ -11,6 +12,7 @@ from rich.text import Text
 
 from session_db.api.answers import JSONAnswer
 from session_db.api.streams import LATEST, Frame, Position, Reader, position_of, session_frames
+from session_db.capture.drain import drain
 from session_db.cli.inputs import JSON
 from session_db.cli.output import console, one_line, status_text
 from session_db.cli.running import run
@@ -18,16 +20,21 @@ from session_db.cli.session_view import telling_input
 from session_db.cli.sessions import WorkingDir, find_session
 from session_db.crud import list_sessions
 from session_db.database import get_async_session
-from session_db.errors import NotFound
+from session_db.database.violations import DRIVER_ERRORS
+from session_db.errors import NotFound, SessionDBError
 from session_db.live import Lagged, Stopping, get_hub
 from session_db.live.heads import Head, read_heads
 from session_db.models import SessionRead
+from session_db.models.table import now
+from session_db.settings import get_settings
 
 _SHOWN = 2000
 """Characters of a message that are shown."""
 
 _BACK = 20
 """Events that are shown of what was before."""
+
+_DRAIN_SECONDS = 0.5
 
 _NAME = 8
 """Characters of its id that tell a session from others; the last ones are random."""
@@ -55,8 +62,9 @@ def tail(  # noqa: PLR0913, PLR0917  each is an option
 
     async def work() -> None:
         frames = _of_all() if everything else _of_one(key, working_dir, after, wait=not no_follow)
-        async for session_id, frame in frames:
-            _print(session_id if everything else None, frame, as_json=as_json)
+        async with aclosing(frames), _draining(follows=not no_follow):
+            async for session_id, frame in frames:
+                _print(session_id if everything else None, frame, as_json=as_json)
 
     if everything and (key is not None or after is not None or no_follow):
         raise typer.BadParameter("--all follows all sessions from now on; leave the session, --after and --no-follow out.")
@@ -64,7 +72,27 @@ def tail(  # noqa: PLR0913, PLR0917  each is an option
         run(work, as_json=as_json)
 
 
-async def _of_one(key: str | None, working_dir: str | None, after: str | None, *, wait: bool) -> AsyncIterator[tuple[UUID, Frame]]:
+@asynccontextmanager
+async def _draining(*, follows: bool) -> AsyncIterator[None]:
+    """Write what hooks capture meanwhile: where no service runs nobody else does."""
+    task = asyncio.create_task(_drain_again_and_again()) if follows else None
+    try:
+        yield
+    finally:
+        if task is not None:
+            task.cancel()
+            await asyncio.gather(task, return_exceptions=True)
+
+
+async def _drain_again_and_again() -> None:
+    while True:
+        await asyncio.sleep(_DRAIN_SECONDS)
+        # What goes wrong is no reason not to show the rest, and is tried again.
+        with suppress(SessionDBError, OSError, *DRIVER_ERRORS):
+            await drain(get_settings())
+
+
+async def _of_one(key: str | None, working_dir: str | None, after: str | None, *, wait: bool) -> AsyncGenerator[tuple[UUID, Frame]]:
     async with get_async_session() as db:
         if key is None:
             newest = await list_sessions(db, limit=1)
@@ -85,9 +113,10 @@ def _beginning(after: str | None, session: SessionRead) -> Position:
     return Position(max(0, latest.event - _BACK), max(0, latest.message - _BACK))
 
 
-async def _of_all() -> AsyncIterator[tuple[UUID, Frame]]:
+async def _of_all() -> AsyncGenerator[tuple[UUID, Frame]]:
     """Give the frames of all sessions, each from where it stands now, and of new ones from their start."""
     readers: dict[UUID, Reader] = {}
+    began = now()
     async with get_hub().watch() as watcher:
         for head in await _heads():
             readers[head.session_id] = Reader(head.session_id, Position(head.event_count, head.message_count))
@@ -102,9 +131,16 @@ async def _of_all() -> AsyncIterator[tuple[UUID, Frame]]:
             except Stopping:
                 return
             for head in heads:
-                reader = readers.setdefault(head.session_id, Reader(head.session_id, Position()))
+                reader = readers.setdefault(head.session_id, Reader(head.session_id, _unseen(head, began)))
                 async for frame in reader.news(head):
                     yield head.session_id, frame
+
+
+def _unseen(head: Head, began: datetime) -> Position:
+    """Return where to begin with a session that was not among those at the start: an old one is not told from its first event."""
+    if head.session is None or head.session.created_at >= began:
+        return Position()
+    return Position(max(0, head.event_count - _BACK), max(0, head.message_count - _BACK))
 
 
 async def _heads() -> list[Head]:
