@@ -82,6 +82,9 @@ def serve(  # noqa: PLR0913, PLR0917  each is an option
         listener = _listen(host, port, allow_remote=allow_remote)
     except InvalidInput as error:
         fail(error, as_json=as_json)
+    if hasattr(socket, "TCP_USER_TIMEOUT"):
+        # Connections have it from their listener. Without it one that is closed waits for ever for a reader that takes nothing.
+        listener.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, SILENCE_MILLISECONDS)
     with listener:
         url = _url(host, listener, tls)
         login_path = run(_prepare, as_json=as_json, needs_tables=False)
@@ -149,11 +152,7 @@ def _listen(host: str, port: int, *, allow_remote: bool) -> socket.socket:
                 f"{host} is reached by other machines; say that you mean it with --allow-remote, and use TLS: --tls-cert, or a proxy.",
                 host=host,
             )
-        listener = socket.create_server(address[:2], family=family, backlog=BACKLOG)
-        if hasattr(socket, "TCP_USER_TIMEOUT"):
-            # Connections have it from their listener. Without it one that is closed waits for ever for a reader that takes nothing.
-            listener.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, SILENCE_MILLISECONDS)
-        return listener
+        return socket.create_server(address[:2], family=family, backlog=BACKLOG)
     except OSError as error:
         raise InvalidInput(f"cannot listen on {host} port {port}: {error.strerror}. Use another --port (0: any), or --host.") from error
 
