@@ -8,7 +8,6 @@ import asyncio
 import json
 import time
 from typing import Any
-from uuid import uuid4
 
 import anyio
 import pytest
@@ -74,7 +73,7 @@ class TestAppend:
         assert await store.load(MAIN) == [entry(uuid="same", n=1)]
         assert await store.load(AGENT_1) == [entry(uuid="same", n=2)]
 
-    @pytest.mark.parametrize("session_id", ["session", str(uuid4())])
+    @pytest.mark.parametrize("session_id", ["session", "5791800a-3607-4500-9b87-35cc79dd7472"])
     async def test_projects_know_nothing_of_each_other(self, store: Any, session_id: str) -> None:
         for project in ("A", "B"):
             await store.append({"project_key": project, "session_id": session_id}, [entry(uuid="same", project=project)])

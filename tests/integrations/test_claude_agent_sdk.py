@@ -331,7 +331,7 @@ class TestWhichSession:
         async with async_session() as db:
             assert await count_of(db, Message, UUID(key["session_id"])) == 2
 
-    @pytest.mark.parametrize("session", [uuid4(), "nobody"])
+    @pytest.mark.parametrize("session", [UUID(int=7), "nobody"])
     async def test_one_that_does_not_exist_is_refused(self, session: Any) -> None:
         key: Any = {"project_key": "p", "session_id": str(uuid4())}
         with pytest.raises(NotFound, match="there is no session"):
