@@ -65,7 +65,7 @@ class TestHook:
         def full(*_: object) -> int:
             raise OSError(28, "No space left on device")
 
-        monkeypatch.setattr(hook.system, "write", full)
+        monkeypatch.setattr("session_db.capture.hook.system.write", full)
         with pytest.raises(OSError, match="No space"):
             hook.write(str(spool.directory), b"{}", {}, "host")
         assert [path for path in spool.directory.rglob("*") if path.is_file()] == []
