@@ -84,7 +84,7 @@ async def _lines(session_id: UUID, transcript_id: UUID) -> AsyncIterator[str]:
 async def get_transcript_entry(
     session_id: SessionId,
     transcript_id: TranscriptId,
-    seq: Annotated[int, Path(ge=0, lt=INT64, description="Its seq.")],
+    seq: Seq,
     db: DatabaseSession,
 ) -> Response:
     """Read an entry as its sender wrote it."""
