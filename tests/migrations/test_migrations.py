@@ -17,7 +17,7 @@ from session_db.database.schema import alembic_config
 from session_db.models import METADATA
 from session_db.settings import get_settings
 from tests.databases import Database
-from tests.factories import make_agent, make_event, make_session
+from tests.factories import make_session
 
 ROOT = Path(__file__).parents[2]
 COLUMNS = """
@@ -123,15 +123,17 @@ class TestAlembicCommand:
 
 class TestBesideWriters:
     async def test_an_upgrade_and_a_writer_of_several_tables_wait_in_no_circle(self, fresh_database: Database) -> None:
-        await downgrade_db("0001")
         async with get_async_session() as db:
             session_id = (await make_session(db)).id
-        async with get_async_session() as db:
-            await make_agent(db, session_id)
+        await downgrade_db("0001")
+        # By hand: the tables of that time are not those of the models.
+        async with fresh_database.connected() as writer, writer.transaction():
+            await writer.execute("SELECT FROM sessions WHERE id = $1 FOR NO KEY UPDATE", session_id)
             upgrade = asyncio.create_task(init_db())
             async with fresh_database.connected() as connection:
                 while not await connection.fetchval("SELECT count(*) FROM pg_locks WHERE NOT granted"):
                     await asyncio.sleep(0.01)
-            await make_event(db, session_id)
+            await writer.execute("DELETE FROM agents WHERE session_id = $1", session_id)
+            await writer.execute("DELETE FROM transcripts WHERE session_id = $1", session_id)
         await upgrade
         assert await current_revision() == head()

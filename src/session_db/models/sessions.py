@@ -165,6 +165,7 @@ class Session(SessionBase, KeepsMetadata, table=True):
     total_cache_write_tokens: int = counter("Input tokens written to the cache.")
     message_count: int = counter("Messages, and the next message_index.")
     event_count: int = counter("Events, and the next event_index.")
+    secrets_masked: int = counter("Secrets that were masked in events, messages and titles.")
     workspace_version: int = counter("Raised by each change its folder shows.")
     workspace_synced_version: int = counter("workspace_version that its folder shows.")
     created_at: datetime = moment("When it began.")
@@ -307,6 +308,7 @@ class SessionRead(SessionBase):
     total_cache_write_tokens: int = 0
     message_count: int = 0
     event_count: int = 0
+    secrets_masked: int = Field(default=0, description="Secrets that were masked in events, messages and titles.")
     session_name: str | None = Field(default=None, description="Custom session name from metadata.")
     display_name: str | None = Field(default=None, description="Name, else title, else slug, else agent and date.")
     created_at: datetime

@@ -9,6 +9,8 @@ from sqlmodel import Field
 
 from session_db.models.table import BigInt, ForeignJSON, Model, Money, Text, UtcDateTime, counter, flag, moment
 
+_SOURCE = "Where the entries come from: store or file; hooks: the file was not read yet, and what was said is what hooks told."
+
 
 class Transcript(Model, table=True):
     """One stream of entries: a session's own, a sub-agent's, or a file that lies beside them."""
@@ -17,9 +19,12 @@ class Transcript(Model, table=True):
     __table_args__ = (
         ForeignKeyConstraint(["session_id"], ["sessions.id"], ondelete="CASCADE"),
         ForeignKeyConstraint(["session_id", "agent_id"], ["agents.session_id", "agents.id"], name="fk_transcripts_agent"),
-        CheckConstraint("source IN ('store', 'file')", name="source"),
+        CheckConstraint("source IN ('store', 'file', 'hooks')", name="source"),
         Index(None, "project_key", "sdk_session_id", "subpath"),
         Index(None, "session_id", "sdk_session_id", "subpath"),
+        # What lacks something is rare, and is looked for across all sessions.
+        Index("ix_transcripts_pending", "host", "session_id", "id", postgresql_where=text("source = 'hooks'")),
+        Index("ix_transcripts_gaps", "session_id", "id", postgresql_where=text("gaps > 0")),
         Index("ix_transcripts_project_key_mtime", "project_key", text("mtime DESC"), postgresql_where=text("subpath = ''")),
         {"comment": "Streams of transcript entries.", "postgresql_with": {"fillfactor": "80"}},
     )
@@ -30,7 +35,10 @@ class Transcript(Model, table=True):
     project_key: str = Field(sa_type=Text, description="The agent SDK's name of the project folder.")
     sdk_session_id: str = Field(max_length=255, description="The agent SDK's session id.")
     subpath: str = Field(default="", sa_type=Text, description="Empty: the session's own; else its path below the session's folder.")
-    source: str = Field(default="file", max_length=10, description="Where the entries come from: store or file.")
+    source: str = Field(default="file", max_length=10, description=_SOURCE)
+    host: str | None = Field(default=None, max_length=255, description="Machine that has the file.")
+    gaps: int = counter("Entries that are known to be missing.")
+    is_masked: bool = flag("Whether secrets were masked in the entries: it cannot be resumed.")
     next_seq: int = counter("Entries, and the next seq.")
     projected_seq: int = counter("Events, messages and usage were made of the entries before this seq.")
     file_path: str | None = Field(default=None, sa_type=Text, description="File that was read.")
@@ -92,7 +100,10 @@ class TranscriptRead(Model):
     project_key: str
     sdk_session_id: str
     subpath: str = Field(description="Empty: the session's own; else its path below the session's folder.")
-    source: str = Field(description="Where the entries come from: store or file.")
+    source: str = Field(description=_SOURCE)
+    host: str | None = Field(default=None, description="Machine that has the file.")
+    gaps: int = Field(default=0, description="Entries that are known to be missing.")
+    is_masked: bool = Field(default=False, description="Whether secrets were masked in the entries: it cannot be resumed.")
     next_seq: int = Field(description="Entries, and the next seq.")
     projected_seq: int = Field(description="Events, messages and usage were made of the entries before this seq.")
     file_path: str | None = None
