@@ -18,8 +18,8 @@ from session_db.crud.sdk_sessions import get_sdk_session
 from session_db.crud.transcripts import list_transcripts
 from session_db.database import UnitOfWork, async_session, get_async_session
 from session_db.errors import InvalidInput, NotFound, Unavailable
-from session_db.integrations import claude_agent_sdk
 from session_db.integrations.claude_agent_sdk import PostgresSessionStore
+from session_db.integrations.claude_agent_sdk import store as store_module
 from session_db.models import METADATA, Agent, AgentLog, Message, SessionCreate, Transcript, TranscriptEntry, Usage
 from tests.capture.recorded import BACKGROUND, FOREGROUND, PROJECT, copy_of, count_of, entries_of, stored_lines, write_entries
 from tests.databases import Database, PostgreSQL
@@ -217,7 +217,7 @@ class TestSummaries:
         def fold(before: dict[str, Any], _key: Any, entries: list[Any]) -> dict[str, Any]:
             return before | {"data": {"count": before["data"].get("count", 0) + len(entries)}}
 
-        monkeypatch.setattr(claude_agent_sdk, "_fold_of_the_sdk", lambda: fold)
+        monkeypatch.setattr(store_module, "_fold_of_the_sdk", lambda: fold)
 
     async def test_every_entry_is_folded_once(self) -> None:
         key: Any = {"project_key": "p", "session_id": str(uuid4())}
@@ -257,7 +257,7 @@ class TestSummaries:
         assert await store.list_session_summaries(PROJECT) == []
 
     async def test_without_the_sdk_there_is_none(self, monkeypatch: pytest.MonkeyPatch) -> None:
-        monkeypatch.setattr(claude_agent_sdk, "_fold_of_the_sdk", lambda: None)
+        monkeypatch.setattr(store_module, "_fold_of_the_sdk", lambda: None)
         key: Any = {"project_key": "p", "session_id": str(uuid4())}
         store = PostgresSessionStore()
         await store.append(key, [said("one")])
@@ -369,7 +369,7 @@ class TestErrors:
         async def too_slow(*_arguments: Any) -> None:
             raise TimeoutError
 
-        monkeypatch.setattr(claude_agent_sdk, "list_main_streams", too_slow)
+        monkeypatch.setattr(store_module, "list_main_streams", too_slow)
         with pytest.raises(Unavailable):
             await PostgresSessionStore().list_sessions("p")
 

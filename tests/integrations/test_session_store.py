@@ -4,8 +4,8 @@ from typing import Any
 
 import pytest
 
-from session_db.integrations import claude_agent_sdk
 from session_db.integrations.claude_agent_sdk import PostgresSessionStore
+from session_db.integrations.claude_agent_sdk import store as store_module
 from tests.databases import Database
 from tests.integrations.session_store_contract import (  # noqa: F401  pytest collects them
     TestAppend,
@@ -19,7 +19,7 @@ from tests.integrations.session_store_contract import (  # noqa: F401  pytest co
 
 @pytest.fixture
 def store(fresh_database: Database, monkeypatch: pytest.MonkeyPatch) -> PostgresSessionStore:
-    monkeypatch.setattr(claude_agent_sdk, "_fold_of_the_sdk", lambda: fold)
+    monkeypatch.setattr(store_module, "_fold_of_the_sdk", lambda: fold)
     return PostgresSessionStore()
 
 
