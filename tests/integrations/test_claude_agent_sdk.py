@@ -292,6 +292,70 @@ class TestImportedSessions:
         assert len(await stored_lines(FOREGROUND)) == before
 
 
+class TestFilesOfStoredSessions:
+    """A stream has one source."""
+
+    @staticmethod
+    async def stored(file: Path, entries: list[dict[str, Any]]) -> PostgresSessionStore:
+        store = PostgresSessionStore()
+        await store.append({"project_key": PROJECT, "session_id": file.stem}, entries)
+        return store
+
+    async def test_a_file_that_has_all_of_it_replaces_it_in_its_order(self, tmp_path: Path) -> None:
+        file = copy_of(FOREGROUND, tmp_path)
+        await import_recordings([file])
+        alone = await record_of(FOREGROUND)
+        async with get_async_session() as db:
+            await crud.delete_session(db, FOREGROUND)
+        keyed = [entry for entry in entries_of(file) if "uuid" in entry]
+        store = await self.stored(file, keyed[::2])
+        await store.append({"project_key": PROJECT, "session_id": file.stem}, keyed[1::2])
+        report = await import_recordings([file])
+        assert report.problems == {}
+        assert [json.loads(line) for line in await stored_lines(FOREGROUND)] == entries_of(file)
+        async with async_session() as db:
+            main = (await list_transcripts(db, FOREGROUND))[0]
+        assert (main.source, main.gaps, main.next_seq) == ("file", 0, len(entries_of(file)))
+        record = await record_of(FOREGROUND)
+        for table in ("messages", "usage", "agent_logs"):
+            assert len(record[table]) == len(alone[table]), table
+        assert (await import_recordings([file])).entries == 0
+
+    async def test_a_file_that_lacks_some_of_it_adds_nothing_and_leaves_a_gap(self, tmp_path: Path) -> None:
+        file = copy_of(FOREGROUND, tmp_path)
+        entries = entries_of(file)
+        keyed = [entry for entry in entries if "uuid" in entry]
+        said_elsewhere = said("What else?", sessionId=str(FOREGROUND))
+        await self.stored(file, [*keyed[:-2], said_elsewhere])
+        before = await record_of(FOREGROUND)
+        for _ in range(2):
+            report = await import_recordings([file])
+            assert [problem.reason for problem in report.problems.values()] == [
+                "it lacks 1 entries that the agent SDK stored, so nothing of it was added"
+            ]
+            async with async_session() as db:
+                main = (await list_transcripts(db, FOREGROUND))[0]
+            assert (main.source, main.gaps, main.next_seq) == ("store", 2, len(keyed) - 1)
+        after = await record_of(FOREGROUND)
+        assert after["messages"] == before["messages"]
+
+    async def test_what_the_store_gets_later_goes_behind_the_file(self, tmp_path: Path) -> None:
+        file = copy_of(FOREGROUND, tmp_path)
+        store = await self.stored(file, [entry for entry in entries_of(file) if "uuid" in entry])
+        await import_recordings([file])
+        further = said("What else?", sessionId=str(FOREGROUND))
+        await store.append({"project_key": PROJECT, "session_id": file.stem}, [further])
+        write_entries(file, [*entries_of(file), further])
+        assert (await import_recordings([file])).problems == {}
+        assert [json.loads(line) for line in await stored_lines(FOREGROUND)] == entries_of(file)
+
+    async def test_two_imports_at_once_replace_it_once(self, tmp_path: Path) -> None:
+        file = copy_of(FOREGROUND, tmp_path)
+        await self.stored(file, [entry for entry in entries_of(file) if "uuid" in entry])
+        await asyncio.gather(*(import_recordings([file]) for _ in range(4)))
+        assert [json.loads(line) for line in await stored_lines(FOREGROUND)] == entries_of(file)
+
+
 class TestWhichSession:
     async def test_a_session_of_its_own_has_the_sdks_id(self) -> None:
         session_id = uuid4()

@@ -9,7 +9,7 @@ import functools
 import json
 import os
 import socket
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Collection, Iterable, Iterator
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
@@ -20,15 +20,16 @@ from sqlalchemy.exc import DBAPIError
 
 from session_db.capture.entries import moment_of
 from session_db.capture.lines import BadLine, fingerprint, line_number, parse_object, read_lines
-from session_db.capture.record import Entry, Recorded, StreamName, append_to_stream, open_stream
+from session_db.capture.record import Entry, Recorded, StreamName, append_to_stream, open_stream, uuid_of
 from session_db.capture.recordings import Recording, Stream, find_recordings
 from session_db.crud.erasing import erase_deleted_sessions
 from session_db.crud.sdk_sessions import get_sdk_session, is_old, lift_tombstone, sdk_key, session_id_of
-from session_db.crud.transcripts import find_transcripts
+from session_db.crud.transcripts import all_uuids, clear_entries, find_transcripts
 from session_db.database import UnitOfWork, get_async_session, in_transaction
 from session_db.database.batches import in_batches
 from session_db.database.violations import translate
 from session_db.errors import Conflict, InvalidInput, NotFound
+from session_db.models import Transcript
 from session_db.models.text import readable
 
 BATCH_LINES = 1000
@@ -190,9 +191,12 @@ class _Importer:
                 read = _tool_result if stream.is_tool_result else functools.partial(self._transcript, stream.path)
                 batches = functools.partial(read, file, position.offset)
                 try:
-                    return await self._write(_FileStream(stream.path, _name(recording, stream, position)), batches, position)
+                    written = await self._write(_FileStream(stream.path, _name(recording, stream, position)), batches, position)
                 except _Overtaken:
                     continue
+                if lacking := sum(recorded.lacking for recorded in written):
+                    self._note(stream.path, f"it lacks {lacking} entries that the agent SDK stored, so nothing of it was added")
+                return written
 
     async def _write(self, target: "_FileStream", batches: Batches, position: Position) -> list[Recorded]:
         self.on_progress(position.offset)
@@ -240,30 +244,52 @@ class _FileStream:
     path: Path
     name: StreamName
 
-    async def write(self, db: UnitOfWork, *, batch: Batch, anew: bool = False) -> Recorded:
+    async def write(self, db: UnitOfWork, *, batch: Batch, anew: bool = False, told: Collection[str] = ()) -> Recorded:
         """Write a batch, and where its file goes on.
 
         Raises:
-            _Overtaken: the stream is not where the batch begins.
+            _Overtaken: the stream is not where the batch begins, or was begun by a store in the meantime.
         """
         if batch.start == 0 and not self.name.subpath and not any(isinstance(entry.get("type"), str) for _, entry in batch.lines):
             raise InvalidInput("it is no transcript: none of its first lines has a type.")
         changed = datetime.fromtimestamp(self.path.stat().st_mtime, UTC)
         stream = await open_stream(db, self.name, _first_moment(batch) or changed)
-        if stream.transcript.file_offset != batch.start and not anew:
+        transcript = stream.transcript
+        if not anew and (transcript.file_offset != batch.start or _is_of_store(transcript)):
             raise _Overtaken
-        stream.transcript.is_rewritten |= anew
-        recorded = await append_to_stream(db, stream, batch.lines, changed, skip_known=stream.transcript.is_rewritten)
-        stream.transcript.file_path = readable(str(self.path))
-        stream.transcript.file_offset = batch.end
-        stream.transcript.mtime = changed
+        transcript.is_rewritten |= anew
+        recorded = await append_to_stream(db, stream, batch.lines, changed, skip_known=transcript.is_rewritten, told=told)
+        transcript.source = "file"
+        transcript.file_path = readable(str(self.path))
+        transcript.file_offset = batch.end
+        transcript.mtime = changed
         with self.path.open("rb") as file:
-            stream.transcript.file_print = fingerprint(file, batch.end)
+            transcript.file_print = fingerprint(file, batch.end)
         await db.flush()
         return recorded
 
     async def write_anew(self, db: UnitOfWork, *, batches: Batches) -> list[Recorded]:
-        return [await self.write(db, batch=batch, anew=True) for batch in batches()]
+        """Write a file from its beginning: what the stream has is skipped, or where a store made the stream, replaced in the file's order.
+
+        A file that lacks some of a store's entries is another branch of the conversation; mixed into one stream neither could be resumed.
+        """
+        stream = await open_stream(db, self.name, datetime.fromtimestamp(self.path.stat().st_mtime, UTC))
+        stored: set[str] = set()
+        if _is_of_store(stream.transcript):
+            stored = await all_uuids(db, stream.transcript)
+            in_file = {uuid for batch in batches() for _, entry in batch.lines if (uuid := uuid_of(entry)) is not None}
+            if lacking := len(stored - in_file):
+                stream.transcript.gaps = len(in_file - stored)
+                await db.flush()
+                return [Recorded(lacking=lacking)]
+            await clear_entries(db, stream.transcript)
+            stream.transcript.gaps = 0
+        return [await self.write(db, batch=batch, anew=True, told=stored) for batch in batches()]
+
+
+def _is_of_store(transcript: Transcript) -> bool:
+    """Say whether the entries of a stream came from an agent SDK's store."""
+    return transcript.source == "store" and transcript.next_seq > 0
 
 
 def _first_moment(batch: Batch) -> datetime | None:
@@ -279,7 +305,11 @@ async def _position(recording: Recording, stream: Stream, file: BinaryIO) -> Pos
             return Position(recording.project_key)
         known = await find_transcripts(db, binding.session_id, recording.sdk_session_id, stream.subpath)
     for transcript in known:
-        if transcript.file_offset <= size and fingerprint(file, transcript.file_offset) == transcript.file_print:
+        if (
+            not _is_of_store(transcript)
+            and transcript.file_offset <= size
+            and fingerprint(file, transcript.file_offset) == transcript.file_print
+        ):
             return Position(transcript.project_key, transcript.file_offset, agent_meta=transcript.meta)
     if known:
         return Position(known[0].project_key, is_rewritten=True)

@@ -1,6 +1,6 @@
 """From the entries of a stream to rows: the one writer of a captured session's conversation."""
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
 from decimal import Decimal
@@ -44,7 +44,8 @@ Entry = tuple[str, dict[str, Any]]
 class StreamName:
     """Which stream: by the client's names, and for a sub-agent's what the client says of it.
 
-    ``bound_to`` is the session that an SDK session goes to which is bound to none yet; unset: one of its own.
+    ``bound_to`` is the session that an SDK session goes to which is bound to none yet; unset: one of its own. ``agent_type`` and
+    ``checkpoint_id`` are for its agent, where that is new.
     """
 
     project_key: str
@@ -55,6 +56,8 @@ class StreamName:
     host: str | None = None
     bound_to: UUID | None = None
     bound_by: BoundBy = "auto"
+    agent_type: str = "main"
+    checkpoint_id: int | None = None
 
     @property
     def is_main(self) -> bool:
@@ -74,13 +77,14 @@ class OpenStream:
 
 @dataclass(frozen=True)
 class Recorded:
-    """How many rows were made."""
+    """How many rows were made; ``lacking`` entries of a store's stream are not in the file, so that nothing of it was added."""
 
     is_new_session: bool = False
     entries: int = 0
     events: int = 0
     messages: int = 0
     usage: int = 0
+    lacking: int = 0
 
 
 async def open_stream(db: AsyncSession, name: StreamName, began: datetime) -> OpenStream:
@@ -95,7 +99,13 @@ async def open_stream(db: AsyncSession, name: StreamName, began: datetime) -> Op
         NotFound: the session was deleted, or there is none that it is bound to.
     """
     session, agent_id, is_new = await bound_session(db, name, began)
-    main = AgentCreate(id=agent_id, session_id=session.id, agent_type="main", sdk_session_id=readable(name.sdk_session_id[:MAX_UUID]))
+    main = AgentCreate(
+        id=agent_id,
+        session_id=session.id,
+        agent_type=name.agent_type,
+        checkpoint_id=name.checkpoint_id,
+        sdk_session_id=readable(name.sdk_session_id[:MAX_UUID]),
+    )
     agent = await ensure_agent(db, main)
     if name.sdk_agent_id is not None:
         agent = await _sub_agent(db, name, agent)
@@ -176,7 +186,14 @@ def _short(value: Any, limit: int) -> str | None:
 
 
 async def append_to_stream(  # noqa: PLR0913  what to write, and what is known of it
-    db: AsyncSession, stream: OpenStream, lines: Sequence[Entry], fallback: datetime, *, skip_known: bool = False, are_new: bool = False
+    db: AsyncSession,
+    stream: OpenStream,
+    lines: Sequence[Entry],
+    fallback: datetime,
+    *,
+    skip_known: bool = False,
+    are_new: bool = False,
+    told: Collection[str] = (),
 ) -> Recorded:
     """Append entries to a stream, and make what they say into rows.
 
@@ -187,8 +204,9 @@ async def append_to_stream(  # noqa: PLR0913  what to write, and what is known o
         fallback: when an entry without a time happened, if none before it has one.
         skip_known: leave out what the stream has already. Otherwise an entry that repeats a uuid is kept, and says nothing new.
         are_new: do not look which the stream has: ``new_entries`` did.
+        told: uuids of entries that were made into rows before.
     """
-    keyed = [(_uuid(entry), text, entry) for text, entry in lines]
+    keyed = [(uuid_of(entry), text, entry) for text, entry in lines]
     known = set() if are_new else await known_uuids(db, stream.transcript, [uuid for uuid, _, _ in keyed if uuid is not None])
     digests = await digests_without_uuid(db, stream.transcript) if skip_known else set()
     stored: list[tuple[str | None, str]] = []
@@ -197,7 +215,7 @@ async def append_to_stream(  # noqa: PLR0913  what to write, and what is known o
         is_known = uuid in known if uuid is not None else digest(text) in digests
         if skip_known and is_known:
             continue
-        if not is_known:
+        if not is_known and uuid not in told:
             fresh.append((uuid or f"{stream.transcript.id}:{stream.transcript.next_seq + len(stored)}", entry))
         stored.append((None if is_known else uuid, text))
         if uuid is not None:
@@ -211,10 +229,10 @@ async def append_to_stream(  # noqa: PLR0913  what to write, and what is known o
 
 async def new_entries(db: AsyncSession, transcript: Transcript, lines: Sequence[Entry]) -> list[Entry]:
     """Leave out entries whose uuid the stream has or an earlier one of them; those without a uuid are all new."""
-    known = await known_uuids(db, transcript, [uuid for _, entry in lines if (uuid := _uuid(entry)) is not None])
+    known = await known_uuids(db, transcript, [uuid for _, entry in lines if (uuid := uuid_of(entry)) is not None])
     new: list[Entry] = []
     for text, entry in lines:
-        uuid = _uuid(entry)
+        uuid = uuid_of(entry)
         if uuid is None or uuid not in known:
             new.append((text, entry))
         if uuid is not None:
@@ -222,7 +240,8 @@ async def new_entries(db: AsyncSession, transcript: Transcript, lines: Sequence[
     return new
 
 
-def _uuid(entry: dict[str, Any]) -> str | None:
+def uuid_of(entry: dict[str, Any]) -> str | None:
+    """Return the key of an entry, where it has one that an index can hold."""
     uuid = entry.get("uuid")
     is_key = isinstance(uuid, str) and 0 < len(uuid) <= MAX_UUID and uuid.isprintable()
     return uuid if is_key else None

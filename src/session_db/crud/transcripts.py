@@ -149,6 +149,23 @@ async def append_entries(db: AsyncSession, transcript: Transcript, entries: Coll
     transcript.projected_seq = transcript.next_seq
 
 
+async def clear_entries(db: AsyncSession, transcript: Transcript) -> None:
+    """Take all entries out of a stream. The caller holds the session's lock and fills the stream anew."""
+    here = (col(TranscriptEntry.session_id) == transcript.session_id, col(TranscriptEntry.transcript_id) == transcript.id)
+    await db.execute(delete(TranscriptEntry).where(*here).execution_options(synchronize_session=False))
+    transcript.next_seq = transcript.projected_seq = 0
+
+
+async def all_uuids(db: AsyncSession, transcript: Transcript) -> set[str]:
+    """Return the uuids of all entries of a stream. Costs a walk over it."""
+    query = select(col(TranscriptEntry.uuid)).where(
+        col(TranscriptEntry.session_id) == transcript.session_id,
+        col(TranscriptEntry.transcript_id) == transcript.id,
+        col(TranscriptEntry.uuid).is_not(None),
+    )
+    return set((await db.execute(query)).scalars())
+
+
 async def known_uuids(db: AsyncSession, transcript: Transcript, uuids: Collection[str]) -> set[str]:
     """Return those of the uuids that the stream has."""
     query = select(col(TranscriptEntry.uuid)).where(

@@ -15,6 +15,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, NotRequired, TypedDict, TypeVar
 from uuid import UUID
+from weakref import WeakValueDictionary
 
 from sqlalchemy import func
 
@@ -47,6 +48,8 @@ CHUNK_CHARACTERS = 4 * 1024 * 1024
 _METADATA = "agent_metadata"
 
 Returned = TypeVar("Returned")
+
+_writing: "WeakValueDictionary[str, PostgresSessionStore]" = WeakValueDictionary()
 
 
 class SubkeysKey(TypedDict):
@@ -95,10 +98,15 @@ class PostgresSessionStore:
 
     Args:
         session: id or slug of a session that every new SDK session becomes an agent of; unset: each gets a session of its own.
+        agent_type: what that agent is: spec, plan, build, …
+        checkpoint_id: which checkpoint it works on.
     """
 
-    def __init__(self, *, session: UUID | str | None = None) -> None:
+    def __init__(self, *, session: UUID | str | None = None, agent_type: str = "main", checkpoint_id: int | None = None) -> None:
         self._session = session
+        self._agent_type, self._checkpoint_id = agent_type, checkpoint_id
+        # US dollars that the client of an SDK session has reported: it begins with what its transcript says, or with nothing.
+        self._reported: dict[str, float] = {}
         # By stream and entries; only appends whose answer was lost, and never repeated, stay.
         self._unanswered: dict[tuple[str, ...], _Places] = {}
 
@@ -112,6 +120,7 @@ class PostgresSessionStore:
         """
         if not entries:
             return
+        _writing[key["session_id"]] = self
         lines: list[Entry] = [(encode_json(entry, f"entries[{number}]"), entry) for number, entry in enumerate(entries)]
         batch = _Batch(key, lines, [digest(text) for text, _ in lines])
         named = (*_names(key), digest("".join(batch.digests)))
@@ -125,7 +134,16 @@ class PostgresSessionStore:
 
     async def load(self, key: StreamKey) -> list[Any] | None:
         """Return all entries of a stream as they were given, or None where it has none."""
-        return await _run(functools.partial(_load, *_names(key)))
+        entries = await _run(functools.partial(_load, *_names(key)))
+        if not key.get("subpath"):
+            self._reported[key["session_id"]] = _last_reported(entries or [])
+        return entries
+
+    def cost_of_turn(self, sdk_session_id: str, total: float) -> float:
+        """Return what a client's new total adds to its last one. A total that is less than that began anew."""
+        before = self._reported.get(sdk_session_id, 0.0)
+        self._reported[sdk_session_id] = total
+        return total - before if total >= before else total
 
     async def list_sessions(self, project_key: str) -> list[Any]:
         """Return ``{"session_id", "mtime"}`` of all sessions of a project, the newest first; mtime is in milliseconds."""
@@ -189,6 +207,8 @@ class PostgresSessionStore:
             socket.gethostname()[:255],
             await self._bound_to(db),
             "auto" if self._session is None else "recorder",
+            agent_type=self._agent_type,
+            checkpoint_id=self._checkpoint_id,
         )
 
     async def _bound_to(self, db: UnitOfWork) -> UUID | None:
@@ -202,6 +222,18 @@ class PostgresSessionStore:
                 raise NotFound(f"there is no session with the slug {self._session!r}; create it first.", slug=self._session) from None
             self._session = session.id
         return self._session
+
+
+def store_of(sdk_session_id: str) -> PostgresSessionStore | None:
+    """Return the store that wrote last to an SDK session in this process."""
+    return _writing.get(sdk_session_id)
+
+
+def _last_reported(entries: list[Any]) -> float:
+    """Return the total that a client which is resumed with these entries goes on from."""
+    totals = (one.get("totalCostUSD") for one in reversed(entries) if one.get("type") == "cost-state")
+    total = next(totals, None)
+    return float(total) if isinstance(total, int | float) else 0.0
 
 
 async def _write_entries(db: UnitOfWork, stream: OpenStream, batch: _Batch, began: datetime) -> Any:
@@ -241,7 +273,7 @@ async def _load(project_key: str, sdk_session_id: str, subpath: str, db: UnitOfW
     if stream is None:
         return None
     entries = [decode_json(text) async for text in stream_entries(db, stream.session_id, stream.id)]
-    if entries and stream.source == "file" and subpath and isinstance(stream.meta, dict):
+    if entries and subpath and isinstance(stream.meta, dict) and all(one.get("type") != _METADATA for one in entries):
         # The client keeps it in a file beside the transcript, the SDK among the entries.
         entries.insert(0, stream.meta | {"type": _METADATA})
     return entries or None
