@@ -1,6 +1,7 @@
 """Events of Claude Code over HTTP: durable when they are acknowledged, and the same rows as by a command hook."""
 
 import json
+import os
 from pathlib import Path
 from typing import Any
 from uuid import UUID
@@ -19,6 +20,7 @@ from tests.databases import Database
 from tests.factories import make_session
 
 SESSION = "0c6b3c0a-7d31-4b7a-9d13-1f6b1f5b1c11"
+HERE = os.uname().nodename
 EVENT: dict[str, Any] = {"session_id": SESSION, "hook_event_name": "UserPromptSubmit", "prompt_id": "p", "prompt": "hello \ud800"}
 
 
@@ -62,13 +64,37 @@ class TestCaptureEvent:
         async with get_async_session() as db:
             assert [agent.agent_type for agent in await crud.list_agents(db, session.id)] == ["build"]
 
-    @pytest.mark.parametrize(("address", "opened"), [("127.0.0.1", True), ("::1", True), ("192.168.1.5", False)])
-    async def test_only_an_event_of_this_host_has_files_here(self, settings: Settings, address: str, opened: bool) -> None:
+    async def test_headers_of_unset_variables_say_nothing(self, settings: Settings) -> None:
+        headers = dict.fromkeys(("Session-DB-Session", "Session-DB-Agent-Type", "Session-DB-Checkpoint", "Session-DB-Recorder"), "")
+        async with await client_from(settings) as client:
+            assert (await client.post("/hooks/claude-code", content=json.dumps(EVENT), headers=headers)).status_code == 204
+        (name,) = spool_of(settings).names()
+        assert spool_of(settings).read(name).environment == {}
+
+    async def test_what_a_recorder_records_is_acknowledged_and_not_kept(self, settings: Settings) -> None:
+        async with await client_from(settings) as client:
+            answer = await client.post("/hooks/claude-code", content=json.dumps(EVENT), headers={"Session-DB-Recorder": "1"})
+        assert (answer.status_code, answer.content) == (204, b"")
+        assert list(spool_of(settings).names()) == []
+
+    @pytest.mark.parametrize(
+        ("address", "named", "host"),
+        [
+            ("127.0.0.1", "", HERE),
+            ("::1", HERE, HERE),
+            ("127.0.0.1", "container", "container"),
+            ("192.168.1.5", "", "192.168.1.5"),
+            ("192.168.1.5", "laptop", "laptop"),
+            ("192.168.1.5", HERE, "192.168.1.5"),
+        ],
+    )
+    async def test_only_from_this_host_an_event_may_say_that_it_is_of_this_host(
+        self, settings: Settings, address: str, named: str, host: str
+    ) -> None:
         async with await client_from(settings, address) as client:
-            await client.post("/hooks/claude-code", content=json.dumps(EVENT))
-        spool = spool_of(settings)
-        (name,) = spool.names()
-        assert (spool.read(name).host != address) == opened
+            await client.post("/hooks/claude-code", content=json.dumps(EVENT), headers={"Session-DB-Host": named})
+        (name,) = spool_of(settings).names()
+        assert spool_of(settings).read(name).host == host
 
     @pytest.mark.parametrize(
         "content", [b"", b"{", b"[]", b'{"session_id": "a"}', b'{"session_id": "", "hook_event_name": "Stop"}', b"\xff"]

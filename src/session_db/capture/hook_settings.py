@@ -2,87 +2,59 @@
 
 import json
 import os
-import re
-import shlex
-import sys
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from session_db.capture import hook
+from session_db.capture.hook_entries import Entry, Transport, target_of
 from session_db.errors import InvalidInput
-
-Version = tuple[int, int, int]
-
-EVENTS: dict[str, Version] = {
-    "PreToolUse": (1, 0, 41), "PostToolUse": (1, 0, 41), "Notification": (1, 0, 41), "Stop": (1, 0, 41), "SubagentStop": (1, 0, 41),
-    "PreCompact": (1, 0, 48), "UserPromptSubmit": (1, 0, 54), "SessionStart": (1, 0, 62), "SessionEnd": (1, 0, 85),
-    "SubagentStart": (2, 0, 43), "PermissionRequest": (2, 0, 45), "Setup": (2, 1, 10), "TeammateIdle": (2, 1, 33),
-    "TaskCompleted": (2, 1, 33), "ConfigChange": (2, 1, 49), "InstructionsLoaded": (2, 1, 69), "PostCompact": (2, 1, 76),
-    "Elicitation": (2, 1, 76), "ElicitationResult": (2, 1, 76), "StopFailure": (2, 1, 78), "CwdChanged": (2, 1, 83),
-    "TaskCreated": (2, 1, 84), "PermissionDenied": (2, 1, 89), "PostToolUseFailure": (2, 1, 119), "MessageDisplay": (2, 1, 152),
-    "DirectoryAdded": (2, 1, 219), "PostToolBatch": (2, 1, 330), "UserPromptExpansion": (2, 1, 330), "PreModelSwitch": (2, 1, 330),
-    "PostModelSwitch": (2, 1, 330),
-}  # fmt: skip
-"""Events that a hook only observes, with the version of the client that has them for sure: an older one refuses an unknown name.
-
-Never WorktreeCreate and WorktreeRemove: a hook there does git's work in its place. Not FileChanged: it watches files that somebody names.
-"""
-
-TIMEOUT_SECONDS = 10
-"""What the client may wait for a hook that hangs; ours takes milliseconds."""
-
-_SCRIPT = Path(hook.__file__).resolve()
-_OURS = re.compile(r" -I -S .*session_db[/\\]+capture[/\\]+hook\.py")
 
 
 @dataclass(frozen=True)
 class Installed:
-    """Our hooks in a settings file: their events, and the commands that they run."""
+    """Our hooks in a settings file: their events, and the commands and URLs of them."""
 
     path: Path
     events: tuple[str, ...]
-    commands: tuple[str, ...]
+    targets: frozenset[str]
+
+    @property
+    def urls(self) -> list[str]:
+        return sorted(target for target in self.targets if target.startswith(("http://", "https://")))
+
+    @property
+    def transport(self) -> Transport | None:
+        """How events leave the client; None where there are no hooks."""
+        if self.urls:
+            return "http"
+        return "spool" if self.targets else None
+
+    def clashes_with(self, entries: dict[str, Entry]) -> bool:
+        """Say whether the client would tell of an event twice, had another of its files these hooks: only equal ones it takes for one."""
+        return bool(self.targets) and self.targets != {target_of(entry) for entry in entries.values()}
 
 
-def command_for(spool: Path) -> str:
-    """Return what the client runs for each event."""
-    return shlex.join([sys.executable, "-I", "-S", str(_SCRIPT), str(spool)])
-
-
-def events_of(version: Version) -> list[str]:
-    """Return the events that a client of this version knows."""
-    return [event for event, since in EVENTS.items() if since <= version]
-
-
-def parse_version(text: str) -> Version:
-    """Read a version as the client prints it: ``2.1.330 (Claude Code)``.
-
-    Raises:
-        InvalidInput: it is none.
-    """
-    found = re.match(r"\s*v?(\d{1,6})\.(\d{1,6})\.(\d{1,6})", text)
-    if found is None:
-        raise InvalidInput(f"{text.strip()[:100]!r} is no version of Claude Code; give one like 2.1.330.")
-    return int(found[1]), int(found[2]), int(found[3])
-
-
-def install(path: Path, spool: Path, events: list[str]) -> bool:
-    """Put our hooks for these events into a settings file, in place of those of ours that are there; return whether it changed.
+def install(path: Path, entries: dict[str, Entry]) -> bool:
+    """Put our hooks, by event, into a settings file, in place of those of ours that are there; return whether it changed.
 
     Raises:
         InvalidInput: the file holds no settings; nothing is changed.
     """
-    before = _read(path)
-    settings = _without_ours(before)
-    hooks = settings.setdefault("hooks", {})
-    for event in events:
-        ours = {"type": "command", "command": command_for(spool), "timeout": TIMEOUT_SECONDS}
-        hooks.setdefault(event, []).append({"hooks": [ours]})
-    return _write(path, before, settings)
+
+    def with_ours(before: dict[str, Any]) -> dict[str, Any]:
+        settings = _without_ours(before)
+        hooks = settings.setdefault("hooks", {})
+        for event, entry in entries.items():
+            groups = hooks.setdefault(event, [])
+            if not isinstance(groups, list):
+                raise InvalidInput(f"{path} has hooks.{event} that is no list. Correct it first; nothing was changed.", path=str(path))
+            groups.append({"hooks": [entry]})
+        return settings
+
+    return _change(path, with_ours)
 
 
 def uninstall(path: Path) -> bool:
@@ -91,15 +63,7 @@ def uninstall(path: Path) -> bool:
     Raises:
         InvalidInput: the file holds no settings; nothing is changed.
     """
-    before = _read(path)
-    settings = _without_ours(before)
-    if not settings and before and not path.is_symlink():
-        try:
-            path.unlink()
-        except OSError as error:
-            raise InvalidInput(f"{path} cannot be removed: {error.strerror}; nothing was changed.", path=str(path)) from error
-        return True
-    return _write(path, before, settings)
+    return _change(path, _without_ours)
 
 
 def installed(path: Path) -> Installed:
@@ -108,20 +72,19 @@ def installed(path: Path) -> Installed:
     Raises:
         InvalidInput: the file holds no settings.
     """
-    found = list(_ours(_read(path)))
-    return Installed(path, tuple(event for event, _ in found), tuple(dict.fromkeys(command for _, command in found)))
+    found = list(_ours(read_settings(path)))
+    return Installed(path, tuple(event for event, _ in found), frozenset(target for _, target in found))
 
 
 def _ours(settings: dict[str, Any]) -> Iterator[tuple[str, str]]:
+    """Give each of our hooks: its event, and its command or URL."""
     for event, groups in settings.get("hooks", {}).items():
         for group in groups if isinstance(groups, list) else []:
-            for each in group.get("hooks", []) if isinstance(group, dict) else []:
-                if _is_ours(each):
-                    yield event, each["command"]
-
-
-def _is_ours(each: Any) -> bool:
-    return isinstance(each, dict) and isinstance(each.get("command"), str) and _OURS.search(each["command"]) is not None
+            hooks = group.get("hooks") if isinstance(group, dict) else None
+            for each in hooks if isinstance(hooks, list) else []:
+                target = target_of(each)
+                if target is not None:
+                    yield event, target
 
 
 def _without_ours(settings: dict[str, Any]) -> dict[str, Any]:
@@ -142,7 +105,7 @@ def _kept(groups: Any) -> Any:
     kept = []
     for group in groups:
         hooks = group.get("hooks") if isinstance(group, dict) else None
-        others = [each for each in hooks if not _is_ours(each)] if isinstance(hooks, list) else hooks
+        others = [each for each in hooks if target_of(each) is None] if isinstance(hooks, list) else hooks
         if others == hooks:
             kept.append(group)
         elif others:
@@ -150,16 +113,30 @@ def _kept(groups: Any) -> Any:
     return kept
 
 
-def _read(path: Path) -> dict[str, Any]:
+def read_settings(path: Path) -> dict[str, Any]:
+    """Return what a settings file holds; nothing where there is none.
+
+    Raises:
+        InvalidInput: it holds no settings.
+    """
+    return _decoded(path, _content(path))
+
+
+def _content(path: Path) -> bytes | None:
     try:
-        text = path.read_text(encoding="utf-8-sig")
-        settings = json.loads(text) if text.strip() else {}
+        return path.read_bytes()
     except FileNotFoundError:
-        return {}
-    except (ValueError, RecursionError) as error:
-        raise InvalidInput(f"{path} is no JSON: {error}. Correct it first; nothing was changed.", path=str(path)) from error
+        return None
     except OSError as error:
         raise InvalidInput(f"{path} cannot be read: {error.strerror}.", path=str(path)) from error
+
+
+def _decoded(path: Path, content: bytes | None) -> dict[str, Any]:
+    try:
+        text = (content or b"").decode("utf-8-sig")
+        settings = json.loads(text) if text.strip() else {}
+    except (ValueError, RecursionError) as error:
+        raise InvalidInput(f"{path} is no JSON: {error}. Correct it first; nothing was changed.", path=str(path)) from error
     if not isinstance(settings, dict) or not isinstance(settings.get("hooks", {}), dict):
         raise InvalidInput(
             f"{path} holds no settings of Claude Code: it or its hooks are no JSON object; nothing was changed.", path=str(path)
@@ -167,21 +144,29 @@ def _read(path: Path) -> dict[str, Any]:
     return settings
 
 
-def _write(path: Path, before: dict[str, Any], after: dict[str, Any]) -> bool:
-    """Write the settings, whole or not at all; a file that says the same already is left as it is."""
-    if before == after:
-        return False
-    try:
-        text = _encoded(after)
-    except ValueError as error:
-        raise InvalidInput(f"{path} holds a number that cannot be written again: {error}; nothing was changed.", path=str(path)) from error
-    try:
-        # Where it is a link, what it leads to changes, and the link stays.
-        _replace(path.resolve(), text)
-    except (OSError, RuntimeError) as error:
-        reason = error.strerror if isinstance(error, OSError) else error
-        raise InvalidInput(f"{path} cannot be written: {reason}; nothing was changed.", path=str(path)) from error
-    return True
+def _change(path: Path, edit: Callable[[dict[str, Any]], dict[str, Any]]) -> bool:
+    """Change a settings file, whole or not at all, and return whether there was something to change.
+
+    The client writes it, too: what was written between our reading and our writing is read again.
+    """
+    while True:
+        content = _content(path)
+        before = _decoded(path, content)
+        after = edit(before)
+        if before == after:
+            return False
+        try:
+            text = _encoded(after)
+        except ValueError as error:
+            raise InvalidInput(
+                f"{path} holds a number that cannot be written again: {error}; nothing was changed.", path=str(path)
+            ) from error
+        try:
+            if _replaced(path, content, text if after else None):
+                return True
+        except (OSError, RuntimeError) as error:
+            reason = error.strerror if isinstance(error, OSError) else error
+            raise InvalidInput(f"{path} cannot be written: {reason}; nothing was changed.", path=str(path)) from error
 
 
 def _encoded(settings: dict[str, Any]) -> str:
@@ -191,15 +176,28 @@ def _encoded(settings: dict[str, Any]) -> str:
     return text if is_text else json.dumps(settings, indent=2, allow_nan=False) + "\n"
 
 
-def _replace(path: Path, text: str) -> None:
+def _replaced(path: Path, content: bytes | None, text: str | None) -> bool:
+    """Write a text in place of what the file held, or remove it; return False where it holds something else by now."""
+    if text is None and not path.is_symlink():
+        is_same = _content(path) == content
+        if is_same:
+            path.unlink()
+        return is_same
+    # Where it is a link, what it leads to changes, and the link stays.
+    path = path.resolve()
     path.parent.mkdir(parents=True, exist_ok=True)
-    descriptor, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
+    descriptor, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
+    temporary = Path(name)
     try:
         with os.fdopen(descriptor, "w", encoding="utf-8") as file:
-            file.write(text)
+            file.write(text or "{}\n")
+            file.flush()
+            os.fsync(descriptor)
         with suppress(FileNotFoundError):
-            Path(temporary).chmod(path.stat().st_mode & 0o777)
-        Path(temporary).replace(path)
-    except BaseException:
-        Path(temporary).unlink(missing_ok=True)
-        raise
+            temporary.chmod(path.stat().st_mode & 0o777)
+        is_same = _content(path) == content
+        if is_same:
+            temporary.replace(path)
+    finally:
+        temporary.unlink(missing_ok=True)
+    return is_same

@@ -3,49 +3,80 @@
 import os
 import shutil
 import subprocess
+from collections.abc import Iterator
+from http.client import HTTPException
 from pathlib import Path
 from typing import Annotated, Any
+from urllib.error import HTTPError
+from urllib.parse import urlsplit
+from urllib.request import Request, getproxies_environment, proxy_bypass
 
 import typer
 
-from session_db.capture.hook_settings import events_of, install, installed, parse_version, uninstall
+from session_db.capture.hook_entries import (
+    ROUTE,
+    Entry,
+    Transport,
+    command_entry,
+    entries_for,
+    events_of,
+    http_entry,
+    parse_version,
+)
+from session_db.capture.hook_policy import MANAGED, obstacles
+from session_db.capture.hook_settings import Installed, install, installed, read_settings, uninstall
 from session_db.capture.spool import spool_of
+from session_db.cli.asking import URL, ask, reason_of, service_url
 from session_db.cli.failing import fail
 from session_db.cli.inputs import JSON
-from session_db.cli.output import console, facts, print_json
-from session_db.errors import InvalidInput, SessionDBError
+from session_db.cli.output import console, facts, messages_console, print_json
+from session_db.cli.running import refuse_others
+from session_db.errors import Conflict, InvalidInput, SessionDBError
 from session_db.settings import get_settings
 
-_SECONDS = 20
+_VERSION_SECONDS = 20
 """How long the client may take to tell its version."""
+
+_SERVICE_SECONDS = 2
 
 app = typer.Typer(help="Let Claude Code tell of every event, and see whether it does.", no_args_is_help=True)
 
-Project = Annotated[bool, typer.Option("--project", help="In this folder's settings.local.json, for sessions here; else for all of yours.")]
+Project = Annotated[
+    bool, typer.Option("--project/--user", help="In this folder's settings.local.json, for sessions here; or for all of yours.")
+]
 Client = Annotated[str, typer.Option(metavar="PATH", help="Claude Code, which is asked for its version.")]
 ClientVersion = Annotated[str | None, typer.Option(metavar="2.1.330", help="Its version, where it cannot be asked.")]
+Way = Annotated[str, typer.Option(help="spool: into files of this machine; http: to the service.")]
+URLOption = Annotated[str | None, typer.Option("--url", metavar="URL", help="Where the service is, for http.", show_default=URL)]
 
 
 @app.command("install")
-def install_(
+def install_(  # noqa: PLR0913, PLR0917  each is an option
     project: Project = False,  # noqa: FBT002  a command-line flag
+    transport: Way = "spool",
+    url: URLOption = None,
     claude: Client = "claude",
     client_version: ClientVersion = None,
     as_json: JSON = False,  # noqa: FBT002  a command-line flag
 ) -> None:
     """Put a hook for each event that your Claude Code knows into its settings; other settings and hooks stay as they are."""
     try:
-        version = parse_version(client_version or _asked(claude))
-        path = _settings_file(project=project)
-        has_changed = install(path, spool_of(get_settings()).directory, events_of(version))
+        entries = _entries(transport, url, claude, client_version)
+        path = _level(project=project)[0]
+        same = _refuse_another_beside(path, entries)
+        has_changed = install(path, entries)
+        problems = list(_problems(_installed()))
     except SessionDBError as error:
         fail(error, as_json=as_json)
-    shown = {"path": str(path), "changed": has_changed, "events": list(installed(path).events)}
     if as_json:
-        print_json(shown)
+        done = {"path": str(path), "changed": has_changed, "transport": transport, "events": list(installed(path).events)}
+        print_json(done | {"also_in": [str(each) for each in same], "problems": problems})
         return
-    console().print(f"{len(events_of(version))} hooks {'are now' if has_changed else 'were already'} in {path}.", soft_wrap=True)
+    console().print(f"{len(entries)} hooks {'are now' if has_changed else 'were already'} in {path}.", soft_wrap=True)
+    for each in same:
+        console().print(f"The same are in {each}; where both hold, the client runs each once.", soft_wrap=True)
     console().print("Sessions that begin from now on are recorded; `session-db sessions list` shows them.", soft_wrap=True)
+    _print_problems(problems)
 
 
 @app.command("uninstall")
@@ -54,49 +85,141 @@ def uninstall_(
     as_json: JSON = False,  # noqa: FBT002  a command-line flag
 ) -> None:
     """Take our hooks out again. What was recorded stays, and what waits in the spool is still written."""
-    path = _settings_file(project=project)
+    paths = _level(project=project)
     try:
-        has_changed = uninstall(path)
+        changed = [path for path in paths if uninstall(path)]
     except SessionDBError as error:
         fail(error, as_json=as_json)
     if as_json:
-        print_json({"path": str(path), "changed": has_changed})
-    else:
-        console().print(f"The hooks are gone from {path}." if has_changed else f"No hook of ours was in {path}.", soft_wrap=True)
+        print_json({"path": str(paths[0]), "changed": bool(changed), "paths": [str(path) for path in changed]})
+        return
+    for path in changed or paths[:1]:
+        console().print(f"The hooks are gone from {path}." if changed else f"No hook of ours was in {path}.", soft_wrap=True)
 
 
 @app.command()
 def status(as_json: JSON = False) -> None:  # noqa: FBT002  a command-line flag
-    """Show where our hooks are, and what waits to be written."""
+    """Show where our hooks are, whether they run, and what waits to be written."""
     try:
-        found = [installed(_settings_file(project=project)) for project in (False, True)]
+        found = _installed()
+        problems = list(_problems(found))
     except SessionDBError as error:
         fail(error, as_json=as_json)
+    services = {url: _why_not(url) for each in found for url in each.urls}
     spool = spool_of(get_settings())
     state = spool.state()
     if as_json:
         print_json(
             {
-                "settings": [{"path": str(each.path), "events": list(each.events)} for each in found],
+                "settings": [{"path": str(each.path), "transport": each.transport, "events": list(each.events)} for each in found],
+                "services": [{"url": _base(url), "answers": reason is None, "reason": reason} for url, reason in services.items()],
+                "problems": problems,
                 "spool": {"path": str(spool.directory), "waiting": state.waiting, "oldest": _moment(state.oldest), "bad": state.bad},
             }
         )
         return
-    places = ("all sessions", "this folder")
-    rows: list[tuple[str, Any]] = [(name, f"{len(each.events)} hooks, {each.path}") for name, each in zip(places, found, strict=True)]
+    rows: list[tuple[str, Any]] = [("hooks", f"{len(each.events)}, {each.transport}, {each.path}") for each in found if each.events]
+    rows = rows or [("hooks", "none: `session-db hooks install` puts them in")]
+    rows += [("service", f"{_base(url)} {'answers' if reason is None else reason}") for url, reason in services.items()]
     rows.append(("spool", f"{state.waiting} events wait, {state.bad} were set aside, {spool.directory}"))
     console().print(facts(rows))
+    _print_problems(problems)
+
+
+def _print_problems(problems: list[str]) -> None:
+    for problem in problems:
+        messages_console().print(problem, soft_wrap=True, markup=False)
 
 
 def _moment(moment: Any) -> str | None:
     return None if moment is None else moment.isoformat()
 
 
-def _settings_file(*, project: bool) -> Path:
+def _level(*, project: bool) -> list[Path]:
+    """Return the settings files of a level, the one that we write first."""
     if project:
         # Not settings.json, which is committed: what is put there names files of this machine.
-        return Path.cwd() / ".claude" / "settings.local.json"
-    return Path(os.environ.get("CLAUDE_CONFIG_DIR") or "~/.claude").expanduser() / "settings.json"
+        return [Path.cwd() / ".claude" / name for name in ("settings.local.json", "settings.json")]
+    return [Path(os.environ.get("CLAUDE_CONFIG_DIR") or "~/.claude").expanduser() / "settings.json"]
+
+
+def _installed() -> list[Installed]:
+    """Return our hooks in each settings file that holds for a session in this folder, the weakest first."""
+    paths = [*_level(project=False), *reversed(_level(project=True))]
+    return [installed(path) for path in {path.resolve(): path for path in reversed(paths)}.values()][::-1]
+
+
+def _entries(transport: str, url: str | None, claude: str, client_version: str | None) -> dict[str, Entry]:
+    """Return the hook of each event that the client knows."""
+    refuse_others("transport", transport, Transport)
+    if transport != "http" and url is not None:
+        raise InvalidInput("--url is given without --transport http; give both.")
+    is_http = transport == "http"
+    events = events_of(parse_version(client_version or _asked(claude)), "http" if is_http else "spool")
+    http = http_entry(service_url(url or URL), os.uname().nodename) if is_http else None
+    return entries_for(events, command_entry(spool_of(get_settings()).directory), http)
+
+
+def _refuse_another_beside(path: Path, entries: dict[str, Entry]) -> list[Path]:
+    """Return the other files that have the same hooks.
+
+    Raises:
+        Conflict: one has other hooks of ours: both would run, and each event be recorded twice.
+    """
+    others = [each for each in _installed() if each.targets and each.path.resolve() != path.resolve()]
+    for other in others:
+        if other.clashes_with(entries):
+            project = " --project" if other.path in _level(project=True) else ""
+            raise Conflict(
+                f"{other.path} has hooks of ours that are not the same ({other.transport}), and the client would run both; take them out "
+                f"first with `session-db hooks uninstall{project}`, or install there.",
+                path=str(other.path),
+                transport=other.transport,
+            )
+    return [other.path for other in others]
+
+
+def _problems(found: list[Installed]) -> Iterator[str]:
+    """Say why events of a session in this folder may not be recorded, or twice, a sentence each."""
+    with_hooks = [each for each in found if each.targets]
+    if not with_hooks:
+        return
+    if len({each.targets for each in with_hooks}) > 1:
+        yield f"{' and '.join(str(each.path) for each in with_hooks)} have different hooks of ours: events are recorded twice."
+    urls = sorted({url for each in with_hooks for url in each.urls})
+    yield from obstacles([(path, read_settings(path)) for path in (*(each.path for each in found), MANAGED)], urls)
+    if urls and not os.environ.get("SESSION_DB_TOKEN"):
+        yield (
+            "SESSION_DB_TOKEN is not set here. Claude Code sends its events with that variable of its own environment; "
+            "`session-db tokens create --name hooks --scope hooks` makes a token."
+        )
+    proxies = getproxies_environment()
+    for url in urls:
+        parts = urlsplit(url)
+        if parts.scheme in proxies and not proxy_bypass(parts.hostname or ""):
+            yield f"Events for {parts.hostname} would go through the proxy {proxies[parts.scheme]}; name {parts.hostname} in NO_PROXY."
+
+
+def _base(url: str) -> str:
+    return url.removesuffix(ROUTE)
+
+
+def _why_not(url: str) -> str | None:
+    """Return why the service at the URL of a hook takes no events; None where it does."""
+    token = os.environ.get("SESSION_DB_TOKEN")
+    requests = [Request(f"{_base(url)}/health")]  # noqa: S310  http, as it was installed
+    if token:
+        # What comes from a recorder is acknowledged and not kept.
+        headers = {"Authorization": f"Bearer {token}", "Session-DB-Recorder": "status"}
+        requests.append(Request(url, data=b"{}", headers=headers))  # noqa: S310  http, as it was installed
+    try:
+        for request in requests:
+            ask(request, _SERVICE_SECONDS).close()
+    except HTTPError as error:
+        return f"refuses: {reason_of(error)}"
+    except (OSError, ValueError, HTTPException) as error:
+        return f"does not answer: {getattr(error, 'reason', error)}"
+    return None
 
 
 def _asked(claude: str) -> str:
@@ -110,7 +233,7 @@ def _asked(claude: str) -> str:
         raise InvalidInput(f"there is no command {claude!r}; name Claude Code with --claude, or its version with --client-version.")
     command = [program, "--version"]
     try:
-        done = subprocess.run(command, capture_output=True, text=True, timeout=_SECONDS, check=True, stdin=subprocess.DEVNULL)  # noqa: S603
+        done = subprocess.run(command, capture_output=True, text=True, timeout=_VERSION_SECONDS, check=True, stdin=subprocess.DEVNULL)  # noqa: S603
     except (OSError, subprocess.SubprocessError) as error:
         raise InvalidInput(f"{program} --version failed: {error}; name the version with --client-version.") from error
     return done.stdout

@@ -1,18 +1,18 @@
 """The command ``login``: a link that logs a browser in."""
 
 import json
-from typing import Annotated, Any
+from typing import Any
 from urllib.error import HTTPError, URLError
-from urllib.parse import urlsplit
-from urllib.request import HTTPRedirectHandler, ProxyHandler, Request, build_opener
+from urllib.request import Request
 
 import typer
 
+from session_db.cli.asking import URL, ServiceURL, ask, reason_of, service_url
 from session_db.cli.inputs import JSON
 from session_db.cli.output import print_json
 from session_db.cli.running import fail
 from session_db.cli.token_file import find_token
-from session_db.errors import InvalidInput, SessionDBError, Unauthorized, Unavailable
+from session_db.errors import SessionDBError, Unauthorized, Unavailable
 from session_db.settings import get_settings
 
 _SECONDS = 10
@@ -26,12 +26,12 @@ def add_to(app: typer.Typer) -> None:
 
 
 def login(
-    url: Annotated[str, typer.Option(help="Where the service is.")] = "http://127.0.0.1:8765",
+    url: ServiceURL = URL,
     as_json: JSON = False,  # noqa: FBT002  a command-line flag
 ) -> None:
     """Ask the running service for a link that logs a browser in, once, within ten minutes."""
     try:
-        link = _ask(url.rstrip("/"))
+        link = _ask(service_url(url))
     except SessionDBError as error:
         fail(error, as_json=as_json)
     if as_json:
@@ -41,17 +41,13 @@ def login(
 
 
 def _ask(url: str) -> dict[str, Any]:
-    if urlsplit(url).scheme not in ("http", "https"):
-        raise InvalidInput(f"--url {url} is no address of a service; give one like http://127.0.0.1:8765.", url=url)
     headers = {"Authorization": f"Bearer {find_token(get_settings())}"}
-    # The token goes there and nowhere else: to no proxy of the environment, and to no place that the answer names.
-    opener = build_opener(ProxyHandler({}), _NoRedirects)
     try:
-        with opener.open(Request(f"{url}/api/login-links", method="POST", headers=headers), timeout=_SECONDS) as answer:  # noqa: S310  http, see above
+        with ask(Request(f"{url}/api/login-links", method="POST", headers=headers), _SECONDS) as answer:  # noqa: S310  http, see service_url
             link = json.load(answer)
     except HTTPError as error:
         family = Unauthorized if error.code in _REFUSED else Unavailable
-        raise family(f"the service at {url} refused: {_detail(error)}", url=url, status=error.code) from error
+        raise family(f"the service at {url} refused: {reason_of(error)}", url=url, status=error.code) from error
     except (URLError, OSError, ValueError) as error:
         reason = getattr(error, "reason", error)
         raise Unavailable(
@@ -60,16 +56,3 @@ def _ask(url: str) -> dict[str, Any]:
     if not isinstance(link, dict) or not link.keys() >= _LINK:
         raise Unavailable(f"what answers at {url} is no service of session-db; name it with --url.", url=url)
     return {"login_url": f"{url}{link['url_path']}", "expires_at": link["expires_at"]}
-
-
-class _NoRedirects(HTTPRedirectHandler):
-    def redirect_request(self, *_: Any) -> None:
-        """Follow none: the answer that names another place is an error."""
-
-
-def _detail(error: HTTPError) -> str:
-    """Return what the problem document says; something else than our service may have answered."""
-    try:
-        return str(json.load(error)["detail"])
-    except (ValueError, KeyError, TypeError):
-        return f"{error.code} {error.reason}"

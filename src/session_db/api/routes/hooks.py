@@ -6,9 +6,11 @@ import os
 from typing import Annotated, Any
 
 from fastapi import APIRouter, Header, Request, Response
+from pydantic import BaseModel, Field
 
 from session_db.api.dependencies import needs
 from session_db.api.gate import address_of
+from session_db.capture.hook_entries import ROUTE
 from session_db.capture.hook_events import parse
 from session_db.capture.spool import Captured, spool_of
 from session_db.models.table import now
@@ -35,35 +37,45 @@ _EVENT: dict[str, Any] = {
     }
 }
 
-SessionHeader = Annotated[str, Header(max_length=255, description="As SESSION_DB_SESSION: the session that the event goes to.")]
-AgentType = Annotated[str, Header(max_length=100, description="As SESSION_DB_AGENT_TYPE.")]
-Checkpoint = Annotated[str, Header(max_length=20, description="As SESSION_DB_CHECKPOINT.")]
+
+class Origin(BaseModel):
+    """Whose event it is, as the headers say. An empty one is none: the client sends variables that are unset so."""
+
+    session_db_session: str = Field("", max_length=255, description="As SESSION_DB_SESSION: the session that the event goes to.")
+    session_db_agent_type: str = Field("", max_length=100, description="As SESSION_DB_AGENT_TYPE.")
+    session_db_checkpoint: str = Field("", max_length=20, description="As SESSION_DB_CHECKPOINT.")
+    session_db_recorder: str = Field("", max_length=255, description="As SESSION_DB_RECORDER: another one records it, it is not kept.")
+    session_db_host: str = Field("", max_length=255, description="Name of the machine that it happened on.")
+
+    @property
+    def environment(self) -> dict[str, str]:
+        given = self.model_dump(include={"session_db_session", "session_db_agent_type", "session_db_checkpoint"})
+        return {name.upper(): value for name, value in given.items() if value}
 
 
-@router.post("/hooks/claude-code", status_code=204, openapi_extra=_EVENT, dependencies=[needs("hooks")])
-async def capture_event(
-    request: Request, session_db_session: SessionHeader = "", session_db_agent_type: AgentType = "", session_db_checkpoint: Checkpoint = ""
-) -> Response:
+@router.post(ROUTE, status_code=204, openapi_extra=_EVENT, dependencies=[needs("hooks")])
+async def capture_event(request: Request, origin: Annotated[Origin, Header()]) -> Response:
     """Take an event of Claude Code. It is on disk when this is answered, and in the database soon after.
 
     The answer is empty: whatever stood in it the client would read as a decision.
     """
-    given = {
-        "SESSION_DB_SESSION": session_db_session,
-        "SESSION_DB_AGENT_TYPE": session_db_agent_type,
-        "SESSION_DB_CHECKPOINT": session_db_checkpoint,
-    }
-    environment = {name: value for name, value in given.items() if value}
-    payload, host = await request.body(), _host_of(address_of(request))
-    parse(Captured("", payload, now(), host, environment))
-    await asyncio.to_thread(spool_of(get_settings()).put, payload, environment, host)
+    if not origin.session_db_recorder:
+        payload, host = await request.body(), _host_of(origin.session_db_host, address_of(request))
+        parse(Captured("", payload, now(), host, origin.environment))
+        await asyncio.to_thread(spool_of(get_settings()).put, payload, origin.environment, host)
     return Response(status_code=204)
 
 
-def _host_of(address: str) -> str:
-    """Return which host an event comes from: only files of this one are ever opened for it."""
+def _host_of(name: str, address: str) -> str:
+    """Return which host an event comes from. Files of this one are opened for it, so nobody else may say that he is here."""
+    here = os.uname().nodename
+    if _is_loopback(address):
+        return name or here
+    return name if name not in ("", here) else address
+
+
+def _is_loopback(address: str) -> bool:
     try:
-        is_here = ipaddress.ip_address(address).is_loopback
+        return ipaddress.ip_address(address).is_loopback
     except ValueError:
-        is_here = False
-    return os.uname().nodename if is_here else address
+        return False
