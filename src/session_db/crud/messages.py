@@ -16,7 +16,7 @@ from session_db.crud.paging import Page, checked_limit, decode_cursor, page_of
 from session_db.crud.rows import move, one_of, one_or_none, run
 from session_db.database.violations import translated
 from session_db.models import Message, Session
-from session_db.models.display import checked_message
+from session_db.models.display import checked_message, said_at
 from session_db.models.table import now
 
 
@@ -68,7 +68,8 @@ async def save_display_messages(
         if client_id is not None:
             known[client_id] = message_index
         appended.append(AppendedMessage(message_index, is_new=True))
-        rows.append({"session_id": session_id, "message_index": message_index, "message_data": message_data, "client_id": client_id})
+        row = {"session_id": session_id, "message_index": message_index, "message_data": message_data, "client_id": client_id}
+        rows.append(row | {"said_at": said_at(message_data["timestamp"])})
     if rows:
         await _insert(db, session_id, rows, last_activity)
     return appended

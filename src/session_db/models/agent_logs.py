@@ -10,6 +10,7 @@ from sqlalchemy.orm import query_expression
 from sqlmodel import Field
 
 from session_db.ids import new_id
+from session_db.models.search import words_index
 from session_db.models.table import BigInt, ForeignJSON, Input, Model, Text, UtcDateTime, flag, moment, now
 from session_db.models.values import Id, Int32, Int64, Moment, described_by
 
@@ -54,6 +55,9 @@ class AgentLog(AgentLogBase, table=True):
         Index(None, "session_id", "agent_id", "event_index"),
         Index(None, "session_id", "timestamp", "event_index"),
         Index(None, "session_id", "tool_use_id", postgresql_where=text("tool_use_id IS NOT NULL")),
+        Index(None, "timestamp"),
+        words_index("ix_agent_logs_content_words", "content", "content IS NOT NULL"),
+        words_index("ix_agent_logs_tool_output_words", "tool_output", "tool_output IS NOT NULL"),
         {"comment": "Events of sessions."},
     )
 

@@ -74,6 +74,15 @@ def _timestamp(value: Any, path: str) -> str:
     return str(value)
 
 
+def said_at(timestamp: str) -> datetime:
+    """Return the time that a checked message has as text."""
+    try:
+        return as_utc(datetime.fromisoformat(timestamp))
+    except InvalidInput:
+        # In UTC it is before the year 1 or after the year 9999.
+        return now()
+
+
 def _check_object(data: dict[str, Any], key: str, path: str) -> None:
     if data.get(key) is not None and not isinstance(data[key], Mapping):
         raise InvalidInput(f"{path}.{key}: is a {type(data[key]).__name__}; send an object.", path=f"{path}.{key}")

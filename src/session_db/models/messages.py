@@ -7,6 +7,7 @@ from uuid import UUID
 from sqlalchemy import ForeignKeyConstraint, Index, Sequence, text
 from sqlmodel import Field
 
+from session_db.models.search import words_index
 from session_db.models.table import BigInt, Input, Model, OwnJSON, moment
 from session_db.models.values import Id, Int64
 
@@ -28,6 +29,9 @@ class Message(MessageBase, table=True):
     __table_args__ = (
         ForeignKeyConstraint(["session_id"], ["sessions.id"], ondelete="CASCADE"),
         Index("uq_messages_session_id_client_id", "session_id", "client_id", unique=True, postgresql_where=text("client_id IS NOT NULL")),
+        Index(None, "said_at"),
+        Index(None, "session_id", "said_at"),
+        words_index("ix_messages_words", "message"),
         {"comment": "Display messages of sessions."},
     )
 
@@ -51,6 +55,7 @@ class Message(MessageBase, table=True):
     client_id: str | None = Field(
         default=None, max_length=255, description="The sender's key of the message: sent again it changes nothing."
     )
+    said_at: datetime = moment("When it was said: its timestamp.")
     created_at: datetime = moment("When it was stored.")
 
 

@@ -16,6 +16,7 @@ from sqlmodel._compat import SQLModelConfig
 
 from session_db.errors import InvalidInput
 from session_db.ids import new_id
+from session_db.models.search import words_index
 from session_db.models.table import (
     Input,
     KeepsMetadata,
@@ -133,6 +134,7 @@ class Session(SessionBase, KeepsMetadata, table=True):
         Index(None, "current_project", "last_activity", "id"),
         Index(None, "working_dir", "last_activity", "id"),
         Index("ix_sessions_metadata", "metadata", postgresql_using="gin", postgresql_ops={"metadata": "jsonb_path_ops"}),
+        words_index("ix_sessions_words", "session"),
         # Deleted sessions are few, and erasing asks for the first of them again and again.
         Index("ix_sessions_deleted", "id", postgresql_where=text("deleted_at IS NOT NULL")),
         # The tables hang on this one, so a row grows old: free room on its page keeps updates of counters on it.
