@@ -27,6 +27,7 @@ from benchmarks.shapes import (
     TIME,
     TURN,
     USAGE,
+    WORD,
     dollars,
     row,
 )
@@ -39,6 +40,8 @@ FIRST_DAY = 1_704_067_200_000
 YEAR = 365 * 86_400_000
 
 PROJECTS = 2_000
+
+WORDS = 1_000_000
 
 MODEL = "claude-sonnet-4-5"
 
@@ -165,6 +168,11 @@ def minute(moment: int) -> int:
     return moment - moment % 60_000
 
 
+def words(plan: Plan, random: Random) -> str:
+    """Return a word that as few texts have as its number is high, and one that only the texts of the session have."""
+    return f"w{int(WORDS ** random.random())} s{plan.number}"
+
+
 def _total(answers: Iterable[int]) -> list[int]:
     """Return the sums of the tokens and of the cost of answers."""
     counts = Counter(answers)
@@ -245,17 +253,18 @@ def events(plan: Plan, random: Random) -> Iterator[str]:
             shape, agent_id = PHASE, r"\N"
         if kind not in (TEXT, THINKING):
             shape = shape.replace(KEY, f"toolu_{plan.number:08x}{index - place + call:016x}")
+        shape = shape.replace(WORD, words(plan, random))
         yield f"{start}{uuid7(moment, random.getrandbits(72))}\t{index}\t{agent_id}\t{sdk_session_id}\t{happened}\t{happened}\t{shape}"
 
 
-def messages(plan: Plan, _random: Random) -> Iterator[str]:
+def messages(plan: Plan, random: Random) -> Iterator[str]:
     number = 0
     for start in range(0, plan.events, len(TURN)):
         said = [start + place for place in SAID if start + place < plan.events]
         for role, index in [("user", start), *(("assistant", index) for index in said)]:
             happened = timestamp(plan.moment(index))
-            shape = MESSAGES[role][(plan.number + number) % POOL].replace(TIME, happened)
-            yield row(plan.id, number, plan.first_message_id + number, shape, f"{role[0]}-{plan.number:08x}-{index}", happened)
+            shape = MESSAGES[role][(plan.number + number) % POOL].replace(TIME, happened).replace(WORD, words(plan, random))
+            yield row(plan.id, number, plan.first_message_id + number, shape, f"{role[0]}-{plan.number:08x}-{index}", happened, happened)
             number += 1
 
 
@@ -353,7 +362,7 @@ TABLES = (
         ("session_id", "id", "event_index", "agent_id", "sdk_session_id", "timestamp", "recorded_at", *EVENT_COLUMNS),
         events,
     ),
-    Rows("messages", ("session_id", "message_index", "id", "message_data", "client_id", "created_at"), messages),
+    Rows("messages", ("session_id", "message_index", "id", "message_data", "client_id", "said_at", "created_at"), messages),
     Rows(
         "usage",
         (

@@ -1,6 +1,6 @@
 """What rows of recorded sessions hold: made-up texts in the shapes that an import writes.
 
-A shape is the end of a row in PostgreSQL's text format for COPY. ``KEY`` and ``TIME`` stand in it for what differs from row to row.
+A shape is the end of a row in PostgreSQL's text format for COPY. ``KEY``, ``TIME`` and ``WORD`` stand in it for what differs by row.
 """
 
 import json
@@ -15,6 +15,9 @@ KEY = "\x01"
 
 TIME = "\x02"
 """Stands for when it happened."""
+
+WORD = "\x03"
+"""Stands for words that few texts have; all others are in a thirty-second of them at least."""
 
 POOL = 32
 """Shapes of one kind: a cycle of its sizes from small to large, in a mixed order."""
@@ -50,6 +53,11 @@ def _text(length: int, line: int = 12) -> str:
     return "\n".join(" ".join(words[start : start + line]) for start in range(0, len(words), line))[:length]
 
 
+def _texts(median: int, spread: float) -> list[str]:
+    """Return texts to search, of such sizes."""
+    return [f"{WORD} {_text(size)}" for size in _sizes(median, spread)]
+
+
 def escaped(text: str) -> str:
     """Return a text as a column of COPY's text format."""
     return text.replace("\\", "\\\\").replace("\n", "\\n").replace("\t", "\\t")
@@ -61,7 +69,10 @@ def row(*columns: Any) -> str:
 
 
 def _json(value: Any) -> str:
-    return escaped(json.dumps(value).replace(json.dumps(KEY)[1:-1], KEY).replace(json.dumps(TIME)[1:-1], TIME))
+    text = json.dumps(value)
+    for mark in (KEY, TIME, WORD):
+        text = text.replace(json.dumps(mark)[1:-1], mark)
+    return escaped(text)
 
 
 EVENT_COLUMNS = (
@@ -81,7 +92,7 @@ def _spoken(kind: str, text: str) -> str:
 def _call(tool: str, text: str) -> str:
     given = {"command": text, "description": text[:40]}
     block = {"type": "tool_use", "id": KEY, "name": tool, "input": given}
-    return row("response", CALL, tool, None, KEY, _json(given), _json(block), None, None)
+    return row("response", CALL, tool, None, KEY, _json(given), _json(block), None, escaped(f"{text}\n{text[:40]}"))
 
 
 def _result(tool: str, text: str) -> str:
@@ -93,10 +104,10 @@ PHASE = row("phase", "StatusChange", None, None, None, None, _json({"from": "cre
 """How a workflow session begins."""
 
 EVENTS: dict[str, Sequence[str]] = {
-    TEXT: [_spoken(TEXT, _text(size)) for size in _sizes(180, 1.0)],
-    THINKING: [_spoken(THINKING, _text(size)) for size in _sizes(300, 0.9)],
-    CALL: [_call(TOOLS[place % len(TOOLS)], _text(size)) for place, size in enumerate(_sizes(120, 1.2))],
-    RESULT: [_result(TOOLS[place % len(TOOLS)], _text(size)) for place, size in enumerate(_sizes(350, 1.3))],
+    TEXT: [_spoken(TEXT, text) for text in _texts(180, 1.0)],
+    THINKING: [_spoken(THINKING, text) for text in _texts(300, 0.9)],
+    CALL: [_call(TOOLS[place % len(TOOLS)], text) for place, text in enumerate(_texts(120, 1.2))],
+    RESULT: [_result(TOOLS[place % len(TOOLS)], text) for place, text in enumerate(_texts(350, 1.3))],
 }
 """Ends of events, in the columns ``EVENT_COLUMNS``: 30 bytes to 12 kB of text, which stands in the payload and in a readable column."""
 
@@ -105,7 +116,7 @@ def _message(role: str, text: str) -> str:
     return _json({"role": role, "content": text, "timestamp": TIME})
 
 
-MESSAGES = {role: [_message(role, _text(size)) for size in _sizes(median, 1.0)] for role, median in (("user", 90), ("assistant", 180))}
+MESSAGES = {role: [_message(role, text) for text in _texts(median, 1.0)] for role, median in (("user", 90), ("assistant", 180))}
 """Display messages by role."""
 
 
