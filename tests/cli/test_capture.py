@@ -153,6 +153,16 @@ class TestHooks:
         assert "are gone from" in cli("hooks", "uninstall").stdout
 
 
+class TestTokens:
+    def test_one_that_is_revoked_is_not_known_while_the_database_is_away(self, cli: CommandLine, tmp_path: Path) -> None:
+        token_id = cli.json("tokens", "create", "--name", "hooks", "--scope", "hooks")["id"]
+        known = tmp_path / "home" / "hook-tokens" / token_id.replace("-", "")
+        known.parent.mkdir(parents=True)
+        known.touch()
+        cli("tokens", "revoke", token_id)
+        assert not known.exists()
+
+
 class TestDrain:
     def test_it_writes_what_waits(self, cli: CommandLine) -> None:
         capture()

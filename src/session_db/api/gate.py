@@ -9,6 +9,8 @@ from starlette.requests import HTTPConnection
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from session_db.api.errors import answer_to
+from session_db.api.hook_tokens import HookTokens
+from session_db.capture.hook_entries import ROUTE
 from session_db.crud.tokens import get_valid_token, is_valid, note_use
 from session_db.database import get_async_session
 from session_db.database.violations import DRIVER_ERRORS
@@ -34,6 +36,7 @@ class Gate:
         self._hosts = frozenset(host.strip().lower() for host in settings.allowed_hosts.split(",")) - {""}
         self._max_body = settings.max_body_bytes
         self._open = OPEN | PROBES if settings.open_probes else OPEN
+        self._hook_tokens = HookTokens(settings)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] == "lifespan":
@@ -84,7 +87,7 @@ class Gate:
         bearer = _bearer_of(connection.headers)
         # Each by itself: what another application of this host put into its own must not spoil ours.
         cookie = connection.cookies.get(COOKIE) or None
-        token = await _valid(bearer or cookie)
+        token = await self._valid(path, bearer or cookie)
         if token is None:
             # Nobody guesses 256 random bits, so failures are not counted: one program behind an address would lock out all others.
             raise Unauthorized(
@@ -96,10 +99,13 @@ class Gate:
             _check_origin(connection)
         connection.scope.setdefault("state", {})["token"] = token
 
+    async def _valid(self, path: str, text: str | None) -> Token | None:
+        if text is None:
+            return None
+        return await (self._hook_tokens.valid(text, _look_up) if path == ROUTE else _look_up(text))
 
-async def _valid(text: str | None) -> Token | None:
-    if text is None:
-        return None
+
+async def _look_up(text: str) -> Token | None:
     async with get_async_session() as db:
         token = await get_valid_token(db, text)
         if token is None or token.kind == "login":

@@ -9,6 +9,7 @@ import typer
 from rich.table import Table
 from rich.text import Text
 
+from session_db.api.hook_tokens import HookTokens
 from session_db.cli.inputs import JSON, Cursor, Limit
 from session_db.cli.output import ago, console, messages_console, one_line, page_json, print_json
 from session_db.cli.output import as_json as model_json
@@ -21,6 +22,7 @@ from session_db.errors import InvalidInput, NotFound
 from session_db.models import Token, TokenCreate, TokenRead
 from session_db.models.table import as_utc
 from session_db.models.tokens import Scope
+from session_db.settings import get_settings
 
 app = typer.Typer(help="Create, list and revoke tokens of the service.", no_args_is_help=True)
 
@@ -126,6 +128,7 @@ def revoke(
             token = await tokens.revoke_token(db, token_id)
         if token is None:
             raise NotFound(f"there is no token {token_id}; session-db tokens list shows which there are.", token_id=token_id)
+        HookTokens(get_settings()).forget(token_id)
         return token
 
     token = run(end, as_json=as_json)

@@ -54,14 +54,26 @@ async def create_token(db: AsyncSession, token_data: TokenCreate, *, kind: Token
 
 async def get_valid_token(db: AsyncSession, text: str) -> Token | None:
     """Return the token with this text, or None where there is none, or none that works any more."""
-    parts = _TEXT.fullmatch(text)
-    if parts is None:
+    token_id = token_id_of(text)
+    if token_id is None:
         return None
-    query = select(Token).where(col(Token.id) == UUID(parts[1]), col(Token.revoked_at).is_(None))
+    query = select(Token).where(col(Token.id) == token_id, col(Token.revoked_at).is_(None))
     token: Token | None = await one_or_none(db, query)
-    if token is None or (token.expires_at is not None and token.expires_at <= now()):
-        return None
-    return token if hmac.compare_digest(token.hash, _hash(parts[2])) else None
+    return token if token is not None and is_text_of(token, text) else None
+
+
+def token_id_of(text: str) -> UUID | None:
+    """Return the id that a token's text begins with, or None where the text is none of a token."""
+    parts = _TEXT.fullmatch(text)
+    return None if parts is None else UUID(parts[1])
+
+
+def is_text_of(token: Token, text: str) -> bool:
+    """Say whether a text is that of a token which has not expired."""
+    parts = _TEXT.fullmatch(text)
+    if parts is None or (token.expires_at is not None and token.expires_at <= now()):
+        return False
+    return hmac.compare_digest(token.hash, _hash(parts[2]))
 
 
 async def is_valid(db: AsyncSession, token_id: UUID) -> bool:

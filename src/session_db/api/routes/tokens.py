@@ -9,9 +9,11 @@ from pydantic import Field
 from session_db.api.answers import PageOf, page
 from session_db.api.dependencies import Cursor, Limit, found, needs
 from session_db.api.errors import problems
+from session_db.api.hook_tokens import HookTokens
 from session_db.crud import tokens
 from session_db.database import DatabaseSession
 from session_db.models import TokenCreate, TokenRead
+from session_db.settings import get_settings
 
 router = APIRouter(prefix="/api/tokens", tags=["tokens"], dependencies=[needs("admin")])
 
@@ -39,3 +41,4 @@ async def list_tokens(db: DatabaseSession, limit: Limit = 50, cursor: Cursor = N
 async def revoke_token(token_id: Annotated[UUID, Path(description="The token.")], db: DatabaseSession) -> None:
     """Revoke a token: from now on it does not work. One that was revoked stays as it is."""
     found(await tokens.revoke_token(db, token_id), "token", token_id)
+    HookTokens(get_settings()).forget(token_id)
