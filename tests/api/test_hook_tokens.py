@@ -1,5 +1,6 @@
 """Events over HTTP while the database is away: taken from whoever was known before, and from nobody else."""
 
+import asyncio
 import os
 import signal
 import stat
@@ -24,6 +25,7 @@ from session_db.models.tokens import Scope
 from session_db.server import create_app
 from session_db.settings import Settings, use_settings
 from tests.api.conftest import connected_to, make_token
+from tests.api.serving import serving
 from tests.database.embedded.conftest import Home
 from tests.servers import temporary_directory
 
@@ -114,6 +116,20 @@ class TestWhileTheDatabaseIsAway:
         await services.status_of_event(token)
         outage.stop()
         assert await services.status_of_event(token) == 204
+
+    async def test_the_command_starts_one_where_somebody_is_known(self, services: Services, outage: Outage, tmp_path: Path) -> None:
+        token = await make_token("hooks")
+        await services.status_of_event(token)
+        outage.stop()
+        environment = os.environ | {"SESSION_DB_URL": outage.url, "SESSION_DB_HOME": str(services.settings.home)}
+        async with serving(tmp_path, environment) as service, AsyncClient(base_url=service.url, timeout=60) as client:
+            headers = {"Authorization": f"Bearer {token}"}
+            assert (await client.post(PATH, json=EVENT | {"prompt_id": "r"}, headers=headers)).status_code == 204
+            assert "The database is away" in service.log
+            outage.start()
+            async with asyncio.timeout(60):
+                while list(spool_of(services.settings).names()):
+                    await asyncio.sleep(0.1)
 
     async def test_who_was_not_known_is_told_to_come_again(self, services: Services, outage: Outage) -> None:
         known, unknown = await make_token("hooks"), await make_token("hooks")

@@ -84,6 +84,10 @@ class HookTokens:
         if not asking.cancelled():
             asking.exception()
 
+    def has_any(self) -> bool:
+        """Say whether there is any that was known."""
+        return any(self._directory.glob("*"))
+
     def forget(self, token_id: UUID) -> None:
         """Forget a token: it was revoked."""
         with suppress(OSError):

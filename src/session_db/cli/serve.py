@@ -24,6 +24,7 @@ from fastapi import FastAPI
 from uvicorn.protocols.http.h11_impl import H11Protocol
 from uvicorn.supervisors.multiprocess import Multiprocess
 
+from session_db.api.hook_tokens import HookTokens
 from session_db.api.logs import LogFormat, log_config
 from session_db.api.metrics import DIRECTORY
 from session_db.api.routes.login import make_login_link
@@ -32,7 +33,8 @@ from session_db.cli.output import messages_console, print_json
 from session_db.cli.running import fail, run
 from session_db.cli.token_file import have_token, token_file
 from session_db.database import in_transaction, init_db
-from session_db.errors import InvalidInput
+from session_db.database.violations import DRIVER_ERRORS
+from session_db.errors import InvalidInput, Unavailable
 from session_db.server import create_app
 from session_db.settings import Settings, get_settings
 
@@ -164,19 +166,28 @@ def _url(host: str, listener: socket.socket, tls: _TLS | None) -> str:
     return f"{'https' if tls else 'http'}://{f'[{shown}]' if ':' in shown else shown}:{port}"
 
 
-async def _prepare() -> str:
-    """Have the tables and a token, and return the path of a login link."""
-    await init_db()
-    token = await have_token(get_settings())
-    return (await in_transaction(lambda db: make_login_link(db, token))).url_path
+async def _prepare() -> str | None:
+    """Have the tables and a token, and return the path of a login link; None where events are taken until the database is back."""
+    try:
+        await init_db()
+        token = await have_token(get_settings())
+        return (await in_transaction(lambda db: make_login_link(db, token))).url_path
+    except (Unavailable, *DRIVER_ERRORS) as error:
+        # Where nobody is known who sends some, it is rather a slip in the settings.
+        if not HookTokens(get_settings()).has_any():
+            raise
+        text = f"The database is away, so only events of hooks are taken until it is back: {error}"
+        messages_console().print(text, soft_wrap=True, markup=False)
+        return None
 
 
-def _announce(url: str, login_path: str, path: Path, *, as_json: bool) -> None:
+def _announce(url: str, login_path: str | None, path: Path, *, as_json: bool) -> None:
+    login_url = login_path and url + login_path
     if as_json:
-        print_json({"url": url, "login_url": url + login_path, "token_file": str(path), "pid": os.getpid()})
+        print_json({"url": url, "login_url": login_url, "token_file": str(path), "pid": os.getpid()})
     else:
-        lines = (f"session-db serves {url}", f"Log in with a browser (once, within 10 minutes): {url}{login_path}", f"Token: {path}")
-        print("\n".join(lines))  # noqa: T201  it is what a command is for
+        login = [f"Log in with a browser (once, within 10 minutes): {login_url}"] if login_url else []
+        print("\n".join([f"session-db serves {url}", *login, f"Token: {path}"]))  # noqa: T201  it is what a command is for
     sys.stdout.flush()
 
 
