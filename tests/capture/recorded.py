@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 from uuid import UUID
 
-from sqlalchemy import func, select
+from sqlalchemy import func, select, text
 from sqlmodel import col
 
 from session_db.crud.transcripts import list_transcripts, stream_entries
@@ -70,6 +70,21 @@ async def everything(db: UnitOfWork) -> dict[str, list[Any]]:
         table.name: [tuple(map(str, row)) for row in await db.execute(select(table).order_by(*table.primary_key.columns))]
         for table in METADATA.sorted_tables
     }
+
+
+async def rows_without_clocks() -> dict[str, Any]:
+    """Return all rows of what was captured, without times, in an order that no time decides."""
+    clocks = {"created_at", "updated_at", "last_activity", "recorded_at", "started_at", "completed_at", "timestamp", "mtime"}
+    tables = ("sessions", "agents", "agent_logs", "messages", "usage", "transcripts", "transcript_entries", "sdk_sessions")
+    by_order = {"agent_logs": {"event_index", "id"}, "messages": {"id"}}
+    async with async_session() as db:
+        found = {}
+        for table in tables:
+            rows = (await db.execute(text(f"SELECT * FROM {table}"))).mappings().all()
+            left_out = clocks | by_order.get(table, set())
+            kept = [{name: str(value) for name, value in row.items() if name not in left_out} for row in rows]
+            found[table] = sorted(map(json.dumps, kept))
+    return found
 
 
 async def count_of(db: UnitOfWork, table: Any, session_id: UUID) -> int:

@@ -24,7 +24,7 @@ from session_db.capture.spool import Spool, spool_of
 from session_db.database import async_session, get_async_session
 from session_db.models import AgentCreate, AgentLog
 from session_db.settings import Settings
-from tests.capture.recorded import BACKGROUND, copy_of
+from tests.capture.recorded import BACKGROUND, copy_of, rows_without_clocks
 from tests.databases import Database
 from tests.factories import make_session
 
@@ -291,20 +291,6 @@ def recorded_hooks() -> list[dict[str, Any]]:
     found = [payload for payload in found if payload["session_id"] == str(BACKGROUND)]
     places = {name: number for number, name in enumerate(order)}
     return sorted(found, key=lambda payload: places.get(payload["hook_event_name"], 100 * (payload["hook_event_name"] == "SessionEnd")))
-
-
-async def rows_without_clocks() -> dict[str, Any]:
-    """Return all rows of what was captured, without times, in an order that no time decides."""
-    clocks = {"created_at", "updated_at", "last_activity", "recorded_at", "started_at", "completed_at", "timestamp", "mtime"}
-    tables = ("sessions", "agents", "agent_logs", "messages", "usage", "transcripts", "transcript_entries", "sdk_sessions")
-    async with async_session() as db:
-        found = {}
-        for table in tables:
-            rows = (await db.execute(text(f"SELECT * FROM {table}"))).mappings().all()
-            left_out = clocks | ({"event_index", "id"} if table == "agent_logs" else set())
-            kept = [{name: str(value) for name, value in row.items() if name not in left_out} for row in rows]
-            found[table] = sorted(map(json.dumps, kept))
-    return found
 
 
 class TestOrder:
