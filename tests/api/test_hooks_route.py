@@ -2,6 +2,7 @@
 
 import json
 import os
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 from uuid import UUID
@@ -70,6 +71,30 @@ class TestCaptureEvent:
             assert (await client.post("/hooks/claude-code", content=json.dumps(EVENT), headers=headers)).status_code == 204
         (name,) = spool_of(settings).names()
         assert spool_of(settings).read(name).environment == {}
+
+    async def test_one_that_waited_in_another_spool_keeps_its_name_and_its_time(self, settings: Settings) -> None:
+        name = "0aafc4e0-00000035941235423809-01795331612420803460-32110"
+        headers = {"Session-DB-Spooled": name, "Session-DB-Host": "laptop"}
+        end = json.dumps(EVENT | {"hook_event_name": "SessionEnd"})
+        async with await client_from(settings) as client:
+            for _ in range(2):
+                assert (await client.post("/hooks/claude-code", content=end, headers=headers)).status_code == 204
+            assert list(spool_of(settings).names()) == [name]
+            assert (await drain(settings)).events == 1
+            assert (await client.post("/hooks/claude-code", content=end, headers=headers)).status_code == 204
+        assert (await drain(settings)).events == 0
+        async with get_async_session() as db:
+            (event,) = await crud.list_agent_logs(db, UUID(SESSION), event_category="hook")
+        assert event.timestamp == datetime.fromtimestamp(1795331612.420803460, UTC)
+
+    @pytest.mark.parametrize(
+        "name", ["../../x", "a", "0aafc4e0-1-1-1", "0aafc4e0-00000035941235423809-01795331612420803460-32110\u00a0", "0" * 300]
+    )
+    async def test_a_name_that_no_spool_gives_is_refused(self, settings: Settings, name: str) -> None:
+        async with await client_from(settings) as client:
+            answer = await client.post("/hooks/claude-code", content=json.dumps(EVENT), headers={"Session-DB-Spooled": name})
+        assert answer.status_code == 422
+        assert list(spool_of(settings).names()) == []
 
     async def test_what_a_recorder_records_is_acknowledged_and_not_kept(self, settings: Settings) -> None:
         async with await client_from(settings) as client:

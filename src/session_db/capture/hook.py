@@ -14,7 +14,7 @@ except ImportError:
     import os as system  # type: ignore[no-redef]
 
 KEPT = (
-    "SESSION_DB_SESSION", "SESSION_DB_AGENT_TYPE", "SESSION_DB_CHECKPOINT",
+    "SESSION_DB_SESSION", "SESSION_DB_AGENT_TYPE", "SESSION_DB_CHECKPOINT", "SESSION_DB_RECORDER",
     "CLAUDE_CODE_ENTRYPOINT", "CLAUDE_CONFIG_DIR", "CLAUDE_PID", "CLAUDE_PROJECT_DIR",
 )  # fmt: skip
 """Variables that say whose event it is."""
@@ -33,7 +33,6 @@ def write(directory: str, payload: bytes, environment: "dict[str, str]", host: s
     since_boot = time.monotonic_ns() if clock is None else time.clock_gettime_ns(clock)
     captured_at = time.time_ns()
     facts = {"captured_at": str(captured_at), "host": host} | {name: environment[name] for name in KEPT if name in environment}
-    header = "".join(f"{name}={value.encode('unicode_escape').decode()}\n" for name, value in facts.items())
     while True:
         name = f"{_boot()}-{since_boot:020d}-{captured_at:020d}-{system.getpid()}"
         temporary = f"{directory}/{TEMPORARY}/{name}"
@@ -44,7 +43,7 @@ def write(directory: str, payload: bytes, environment: "dict[str, str]", host: s
             since_boot += 1
     try:
         try:
-            _write_all(file, header.encode() + b"\n" + payload)
+            _write_all(file, header_of(facts) + payload)
         finally:
             system.close(file)
         system.rename(temporary, f"{directory}/{NEW}/{name}")
@@ -52,6 +51,11 @@ def write(directory: str, payload: bytes, environment: "dict[str, str]", host: s
         system.unlink(temporary)
         raise
     return name
+
+
+def header_of(facts: "dict[str, str]") -> bytes:
+    """Return what a file of the spool begins with."""
+    return "".join(f"{name}={value.encode('unicode_escape').decode()}\n" for name, value in facts.items()).encode() + b"\n"
 
 
 def _make_directory(name: str) -> None:

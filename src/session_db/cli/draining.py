@@ -1,14 +1,20 @@
 """The command ``drain``: what hooks captured goes into the database."""
 
 from dataclasses import asdict
+from typing import Annotated
 
 import typer
 
 from session_db.capture.drain import DrainReport, drain
-from session_db.capture.spool import spool_of
+from session_db.capture.spool import Spool, spool_of
+from session_db.cli.asking import service_url
+from session_db.cli.failing import fail
+from session_db.cli.forwarding import forward
 from session_db.cli.inputs import JSON
 from session_db.cli.output import console, messages_console, print_json
 from session_db.cli.running import run
+from session_db.cli.token_file import find_token
+from session_db.errors import SessionDBError
 from session_db.settings import get_settings
 
 
@@ -17,8 +23,14 @@ def add_to(app: typer.Typer) -> None:
     app.command("drain")(drain_)
 
 
-def drain_(as_json: JSON = False) -> None:  # noqa: FBT002  a command-line flag
+def drain_(
+    url: Annotated[str | None, typer.Option(metavar="URL", help="Send them to this service instead, which writes them.")] = None,
+    as_json: JSON = False,  # noqa: FBT002  a command-line flag
+) -> None:
     """Write the events that hooks captured. The service and every reading command do it by themselves."""
+    if url is not None:
+        _forward(url, as_json=as_json)
+        return
 
     async def work() -> DrainReport:
         return await drain(get_settings())
@@ -32,7 +44,24 @@ def drain_(as_json: JSON = False) -> None:  # noqa: FBT002  a command-line flag
     console().print(f"{report.events} events were written, {report.known} were known, and {len(report.transcripts)} transcripts read.")
     if report.deleted:
         console().print(f"{report.deleted} events of deleted sessions were left out.")
-    if report.bad:
-        messages_console().print(f"{report.bad} files were set aside, each with its reason: {spool.directory}/bad", soft_wrap=True)
+    _print_bad(report.bad, spool)
     for problem in report.unread:
         messages_console().print(problem, soft_wrap=True, markup=False)
+
+
+def _forward(url: str, *, as_json: bool) -> None:
+    spool = spool_of(get_settings())
+    try:
+        done = forward(spool, service_url(url), find_token(get_settings()))
+    except SessionDBError as error:
+        fail(error, as_json=as_json)
+    if as_json:
+        print_json(asdict(done))
+        return
+    console().print(f"{done.sent} events were sent.")
+    _print_bad(done.bad, spool)
+
+
+def _print_bad(count: int, spool: Spool) -> None:
+    if count:
+        messages_console().print(f"{count} files were set aside, each with its reason: {spool.directory}/bad", soft_wrap=True)

@@ -10,6 +10,7 @@ from pydantic import BaseModel, Field
 
 from session_db.api.dependencies import needs
 from session_db.api.gate import address_of
+from session_db.capture.forwarded import NAME, captured_at, receive
 from session_db.capture.hook_entries import ROUTE
 from session_db.capture.hook_events import parse
 from session_db.capture.spool import Captured, spool_of
@@ -46,6 +47,7 @@ class Origin(BaseModel):
     session_db_checkpoint: str = Field("", max_length=20, description="As SESSION_DB_CHECKPOINT.")
     session_db_recorder: str = Field("", max_length=255, description="As SESSION_DB_RECORDER: another one records it, it is not kept.")
     session_db_host: str = Field("", max_length=255, description="Name of the machine that it happened on.")
+    session_db_spooled: str = Field("", pattern=NAME, description="Name of its file in the spool where it waited; sent again it stays one.")
 
     @property
     def environment(self) -> dict[str, str]:
@@ -59,10 +61,16 @@ async def capture_event(request: Request, origin: Annotated[Origin, Header()]) -
 
     The answer is empty: whatever stood in it the client would read as a decision.
     """
-    if not origin.session_db_recorder:
-        payload, host = await request.body(), _host_of(origin.session_db_host, address_of(request))
-        parse(Captured("", payload, now(), host, origin.environment))
-        await asyncio.to_thread(spool_of(get_settings()).put, payload, origin.environment, host)
+    if origin.session_db_recorder:
+        return Response(status_code=204)
+    host, name = _host_of(origin.session_db_host, address_of(request)), origin.session_db_spooled
+    captured = Captured(name, await request.body(), captured_at(name) if name else now(), host, origin.environment)
+    parse(captured)
+    spool = spool_of(get_settings())
+    if name:
+        await asyncio.to_thread(receive, spool, captured)
+    else:
+        await asyncio.to_thread(spool.put, captured.payload, captured.environment, host)
     return Response(status_code=204)
 
 
