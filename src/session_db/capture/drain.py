@@ -20,7 +20,9 @@ from sqlalchemy.ext.asyncio import AsyncSession
 from session_db.capture.hook_events import READS_TRANSCRIPT, HookEvent, parse, row_of
 from session_db.capture.importer import import_recordings
 from session_db.capture.record import StreamName, bound_session
+from session_db.capture.redaction import mask_events
 from session_db.capture.spool import Spool, spool_of
+from session_db.capture.turns import note_turns
 from session_db.crud.agent_logs import append_agent_logs
 from session_db.crud.agents import ensure_agent
 from session_db.crud.sdk_sessions import bind_sdk_session, get_sdk_session, main_agent_id, sdk_key
@@ -208,10 +210,13 @@ async def _record(db: AsyncSession, events: Sequence[HookEvent]) -> int:
     main = await ensure_agent(db, _main_agent(first, session.id, agent_id))
     agents = {event.sdk_agent_id: await _sub_agent(db, event, main) for event in _first_of_each(events)} | {None: main}
     rows = [row_of(event, session.id, agents[event.sdk_agent_id].id) for event in events]
+    counts = mask_events(rows)
     appended = await append_agent_logs(db, rows, last_activity=max(event.captured.captured_at for event in events))
+    session.secrets_masked += sum(count for count, row in zip(counts, appended, strict=True) if row.is_new)
     fresh = [event for event, row in zip(events, appended, strict=True) if row.is_new]
     _note_agents([(event, agents[event.sdk_agent_id]) for event in fresh])
     await _note_session(db, session, fresh)
+    await note_turns(db, session, fresh)
     return len(fresh)
 
 
@@ -314,6 +319,9 @@ def _transcript_of(event: HookEvent, settings: Settings) -> Path | None:
     """
     named = event.word("transcript_path")
     if event.name not in READS_TRANSCRIPT or named is None or event.captured.host != os.uname().nodename:
+        return None
+    if "SESSION_DB_RECORDER" in event.captured.environment:
+        # Its entries come by the store.
         return None
     try:
         path = Path(named).resolve(strict=True)

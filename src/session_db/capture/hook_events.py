@@ -6,6 +6,7 @@ Nothing here touches the database, and an event that nobody has heard of is reco
 import hashlib
 import json
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 from uuid import UUID
 
@@ -43,6 +44,12 @@ _OF_SUB_AGENTS = frozenset({"SubagentStart", "SubagentStop"})
 READS_TRANSCRIPT = frozenset({"PostToolBatch", "Stop", "StopFailure", "SubagentStop", "SessionEnd", "PostCompact"})
 """After these the transcript has something new."""
 
+RESULT, MIRROR_ERROR = "ResultMessage", "MirrorErrorMessage"
+"""No hooks: what the recorder of an agent SDK tells, by the SDK's own names."""
+
+ENDS_TURN = frozenset({"Stop", "StopFailure", "SessionEnd"})
+"""After these all was said that is said in a turn."""
+
 
 @dataclass(frozen=True)
 class HookEvent:
@@ -65,6 +72,11 @@ class HookEvent:
         """The sub-agent that it happened in; compaction names one that never was."""
         return self.word("agent_id") if self.word("agent_type") else None
 
+    @property
+    def project_key(self) -> str:
+        """The client's name of the project folder."""
+        return Path(self.word("transcript_path") or "").parent.name
+
     def word(self, name: str) -> str | None:
         """Return a field that is a text and says something."""
         value = self.payload.get(name)
@@ -75,6 +87,8 @@ class HookEvent:
         """What goes on in the session after it."""
         if self.name == "Notification":
             return {"permission_prompt": "waiting", "idle_prompt": "idle"}.get(self.word("notification_type") or "")  # type: ignore[return-value]
+        if self.name == RESULT:
+            return "failed" if self._has_failed else "idle"
         return _ACTIVITIES.get(self.name)
 
     @property
@@ -86,7 +100,22 @@ class HookEvent:
         """What its agent does after it. A compaction ends as a sub-agent that has no name: that is no end of the main one."""
         if self.name in _OF_SUB_AGENTS and self.sdk_agent_id is None:
             return None
+        if self.name == RESULT:
+            return "failed" if self._has_failed else "complete"
         return _AGENT_STATUSES.get(self.name)
+
+    @property
+    def _has_failed(self) -> bool:
+        return self.payload.get("is_error") is True
+
+    @property
+    def agent_error(self) -> str | None:
+        """Why its agent failed."""
+        if self.name == RESULT and self._has_failed:
+            errors = self.payload.get("errors")
+            told = "\n".join(error for error in errors if isinstance(error, str)) if isinstance(errors, list) else ""
+            return told or self.word("result") or self.word("terminal_reason") or self.word("subtype")
+        return (self.word("last_assistant_message") or self.word("error")) if self.name == "StopFailure" else None
 
 
 def parse(captured: Captured) -> HookEvent:
@@ -162,7 +191,18 @@ def _output(payload: dict[str, Any]) -> str | None:
 
 def _content(event: HookEvent) -> str | None:
     """Return what a person reads of an event."""
-    words = ("prompt", "last_assistant_message", "delta", "message", "compact_summary", "reason", "task_subject", "source", "file_path")
+    words = (
+        "prompt",
+        "last_assistant_message",
+        "delta",
+        "message",
+        "compact_summary",
+        "reason",
+        "task_subject",
+        "source",
+        "file_path",
+        "result",
+    )
     return next((text for text in map(event.word, words) if text is not None), None)
 
 

@@ -21,6 +21,8 @@ from sqlalchemy import func
 
 from session_db.capture.entries import moment_of
 from session_db.capture.record import Entry, OpenStream, StreamName, append_to_stream, new_entries, open_stream
+from session_db.capture.redaction import stored_text
+from session_db.capture.restoring import refuse_masked
 from session_db.crud.erasing import erase_deleted_sessions
 from session_db.crud.sdk_sessions import get_sdk_session, lift_tombstone, sdk_key, session_id_of
 from session_db.crud.sessions import get_session_by_slug
@@ -122,7 +124,7 @@ class PostgresSessionStore:
             return
         _writing[key["session_id"]] = self
         lines: list[Entry] = [(encode_json(entry, f"entries[{number}]"), entry) for number, entry in enumerate(entries)]
-        batch = _Batch(key, lines, [digest(text) for text, _ in lines])
+        batch = _Batch(key, lines, [digest(stored_text(text)) for text, _ in lines])
         named = (*_names(key), digest("".join(batch.digests)))
         batch.places = self._unanswered.pop(named, None)
         try:
@@ -133,7 +135,11 @@ class PostgresSessionStore:
             raise
 
     async def load(self, key: StreamKey) -> list[Any] | None:
-        """Return all entries of a stream as they were given, or None where it has none."""
+        """Return all entries of a stream as they were given, or None where it has none.
+
+        Raises:
+            Conflict: secrets were masked in them, so nothing could go on with them.
+        """
         entries = await _run(functools.partial(_load, *_names(key)))
         if not key.get("subpath"):
             self._reported[key["session_id"]] = _last_reported(entries or [])
@@ -244,8 +250,13 @@ async def _write_entries(db: UnitOfWork, stream: OpenStream, batch: _Batch, bega
         new = await new_entries(db, transcript, chunk)
         if new:
             await append_to_stream(db, stream, new, began, are_new=True)
-            summary = _folded(summary, batch.key, [entry for _, entry in new])
+            summary = _folded(summary, batch.key, [_stored(*line) for line in new])
     return summary
+
+
+def _stored(text: str, entry: dict[str, Any]) -> Any:
+    stored = stored_text(text)
+    return entry if stored is text else decode_json(stored)
 
 
 def _folded(summary: Any, key: StreamKey, entries: list[dict[str, Any]]) -> Any:
@@ -272,6 +283,7 @@ async def _load(project_key: str, sdk_session_id: str, subpath: str, db: UnitOfW
     stream = await find_stream(db, project_key, sdk_session_id, subpath)
     if stream is None:
         return None
+    refuse_masked(stream)
     entries = [decode_json(text) async for text in stream_entries(db, stream.session_id, stream.id)]
     if entries and subpath and isinstance(stream.meta, dict) and all(one.get("type") != _METADATA for one in entries):
         # The client keeps it in a file beside the transcript, the SDK among the entries.
