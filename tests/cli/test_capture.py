@@ -1,5 +1,6 @@
 """The commands of capture: hooks in the client's settings, and what they captured in the database."""
 
+import asyncio
 import json
 import os
 import stat
@@ -10,7 +11,10 @@ import pytest
 
 from session_db.capture.spool import spool_of
 from session_db.settings import get_settings
+from tests.api.conftest import make_token
 from tests.cli.conftest import CommandLine
+from tests.cli.test_serve import run, serving
+from tests.databases import Database
 
 NEWEST = ("--client-version", "2.1.330")
 NOBODY = "http://127.0.0.1:1"
@@ -135,6 +139,35 @@ class TestHooks:
         (problem,) = cli.json("hooks", "install", "--transport", "http", *NEWEST)["problems"]
         assert next(iter(settings)) in problem
         assert cli.json("hooks", "status")["problems"] == [problem]
+
+    def test_what_the_administrator_settled_is_told_even_where_it_cannot_be_read(
+        self, cli: CommandLine, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setattr("session_db.cli.hooks.MANAGED", managed := tmp_path / "managed-settings.json")
+        monkeypatch.setattr("session_db.capture.hook_policy.MANAGED", managed)
+        managed.write_text('{"allowManagedHooksOnly": true}')
+        assert "allowManagedHooksOnly" in cli.json("hooks", "install", *NEWEST)["problems"][0]
+        managed.write_text("{")
+        assert str(managed) in cli.json("hooks", "status")["problems"][0]
+
+    async def test_status_asks_the_service_whether_it_takes_events(
+        self, fresh_database: Database, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        (tmp_path / "home").mkdir(mode=0o700)
+        async with serving(fresh_database, tmp_path / "home") as service:
+            env = os.environ | {"SESSION_DB_HOME": str(tmp_path / "home"), "SESSION_DB_URL": fresh_database.url}
+            url = ("--transport", "http", "--url", service.url)
+            assert (await asyncio.to_thread(run, "hooks", "install", *url, *NEWEST, env=env)).returncode == 0
+
+            async def asked(**token: str) -> Any:
+                (answer,) = json.loads((await asyncio.to_thread(run, "hooks", "status", "--json", env=env | token)).stdout)["services"]
+                return answer
+
+            assert (await asked())["answers"]
+            assert (await asked(SESSION_DB_TOKEN=await make_token("hooks")))["answers"]
+            refused = await asked(SESSION_DB_TOKEN=await make_token("read"))
+            assert (refused["answers"], "scope hooks" in refused["reason"]) == (False, True)
+            assert list(spool_of(get_settings()).names()) == []
 
     def test_a_proxy_that_they_would_go_through_is_told(self, cli: CommandLine, monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setenv("SESSION_DB_TOKEN", "sdb_x")

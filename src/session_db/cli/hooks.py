@@ -146,7 +146,7 @@ def _level(*, project: bool) -> list[Path]:
 def _installed() -> list[Installed]:
     """Return our hooks in each settings file that holds for a session in this folder, the weakest first."""
     paths = [*_level(project=False), *reversed(_level(project=True))]
-    return [installed(path) for path in {path.resolve(): path for path in reversed(paths)}.values()][::-1]
+    return [installed(path) for path in {os.path.realpath(path): path for path in reversed(paths)}.values()][::-1]
 
 
 def _entries(transport: str, url: str | None, claude: str, client_version: str | None) -> dict[str, Entry]:
@@ -166,7 +166,7 @@ def _refuse_another_beside(path: Path, entries: dict[str, Entry]) -> list[Path]:
     Raises:
         Conflict: one has other hooks of ours: both would run, and each event be recorded twice.
     """
-    others = [each for each in _installed() if each.targets and each.path.resolve() != path.resolve()]
+    others = [each for each in _installed() if each.targets and os.path.realpath(each.path) != os.path.realpath(path)]
     for other in others:
         if other.clashes_with(entries):
             project = " --project" if other.path in _level(project=True) else ""
@@ -187,7 +187,11 @@ def _problems(found: list[Installed]) -> Iterator[str]:
     if len({each.targets for each in with_hooks}) > 1:
         yield f"{' and '.join(str(each.path) for each in with_hooks)} have different hooks of ours: events are recorded twice."
     urls = sorted({url for each in with_hooks for url in each.urls})
-    yield from obstacles([(path, read_settings(path)) for path in (*(each.path for each in found), MANAGED)], urls)
+    try:
+        yield from obstacles([(path, read_settings(path)) for path in (*(each.path for each in found), MANAGED)], urls)
+    except InvalidInput as error:
+        # Those with our hooks could be read; the administrator's is not ours to correct.
+        yield error.message
     if urls and not os.environ.get("SESSION_DB_TOKEN"):
         yield (
             "SESSION_DB_TOKEN is not set here. Claude Code sends its events with that variable of its own environment; "
