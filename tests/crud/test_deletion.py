@@ -119,6 +119,18 @@ class TestDeleteSession:
         assert binding is not None
         assert (binding.session_id, binding.agent_id, binding.deleted_at) == (alive.session_id, alive.id, None)
 
+    async def test_its_id_as_an_sdk_session_is_remembered_until_somebody_creates_it_anew(self, db: UnitOfWork) -> None:
+        session = await make_session(db)
+        await crud.delete_session(db, session.id)
+        tombstone = await get_sdk_session(db, str(session.id))
+        assert tombstone is not None
+        assert (tombstone.session_id, tombstone.deleted_at is None) == (None, False)
+        while await crud.erase_deleted_sessions(db, session.id):
+            pass
+        db.expunge_all()
+        await make_session(db, session_id=session.id)
+        assert await get_sdk_session(db, str(session.id)) is None
+
     async def test_an_unknown_session_was_not_there(self, db: UnitOfWork) -> None:
         assert await crud.delete_session(db, uuid4()) is False
 

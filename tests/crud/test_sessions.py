@@ -386,3 +386,21 @@ class TestUpdateSessionName:
         await crud.update_session_name(db, session.id, SessionNameUpdate(name=None))
         assert session.metadata_ == {"bpm": 120}
         assert await crud.update_session_name(db, uuid4(), SessionNameUpdate(name="x")) is None
+
+
+class TestMoments:
+    async def test_a_change_that_is_told_late_stands_where_it_happened(self, db: UnitOfWork) -> None:
+        session = await make_session(db)
+        before = session.last_activity
+        ended = await crud.update_session(db, session.id, SessionUpdate(status="terminated"), moment=LONG_AGO)
+        assert ended is not None
+        assert (ended.completed_at, ended.last_activity) == (LONG_AGO, before)
+        (phase,) = await crud.list_agent_logs(db, session.id)
+        assert (phase.event_type, phase.timestamp) == ("StatusChange", LONG_AGO)
+
+    async def test_one_of_a_clock_that_is_ahead_ends_now(self, db: UnitOfWork) -> None:
+        session = await make_session(db)
+        ended = await crud.update_session(db, session.id, SessionUpdate(status="terminated"), moment=datetime(2199, 1, 1, tzinfo=UTC))
+        assert ended is not None
+        assert ended.completed_at is not None
+        assert max(ended.completed_at, ended.last_activity) <= datetime.now(UTC)

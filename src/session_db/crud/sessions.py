@@ -13,6 +13,7 @@ from session_db.crud import agent_logs
 from session_db.crud.erasing import mark_deleted
 from session_db.crud.locking import lock_session_if_any
 from session_db.crud.rows import add, all_of, one_or_none, run
+from session_db.crud.sdk_sessions import lift_tombstone
 from session_db.database.violations import translated
 from session_db.errors import AlreadyExists, Conflict, InvalidInput
 from session_db.live import note_changed
@@ -40,6 +41,9 @@ async def create_session(db: AsyncSession, session_data: SessionCreate) -> Sessi
     except AlreadyExists as error:
         await _say_if_being_erased(db, session.id, error)
         raise
+    if session_data.session_id is not None:
+        # One that was deleted is wanted again: what its SDK session still tells goes into it.
+        await lift_tombstone(db, str(session.id))
     note_changed(db, session.id)
     return session
 
@@ -79,17 +83,25 @@ async def get_session_by_slug(db: AsyncSession, slug: str, working_dir: str | No
     return found[0] if found else None
 
 
-async def update_session(db: AsyncSession, session_id: UUID, session_update: SessionUpdate) -> Session | None:
+async def update_session(
+    db: AsyncSession, session_id: UUID, session_update: SessionUpdate, *, moment: datetime | None = None
+) -> Session | None:
     """Apply what was set, and return the session, or None where there is none.
 
     A workflow session's change of status, and a chat's end, are recorded as a ``phase`` event.
+
+    Args:
+        db: the database session.
+        session_id: the session.
+        session_update: what to set.
+        moment: when it became so; unset: now.
 
     Raises:
         InvalidInput: the status does not fit the session's type, or a required value is cleared.
         AlreadyExists: the slug is taken in that working_dir.
     """
     session = await lock_session_if_any(db, session_id)
-    return None if session is None else await _change(db, session, session_update.changes())
+    return None if session is None else await _change(db, session, session_update.changes(), moment)
 
 
 async def patch_session(db: AsyncSession, session_id: UUID, session_patch: SessionPatch) -> Session | None:
@@ -127,7 +139,7 @@ def _named(metadata: dict[str, Any], name: str | None) -> dict[str, Any]:
     return others if name is None else others | {"name": name, "created_by_user": True}
 
 
-async def _change(db: AsyncSession, session: Session, changes: dict[str, Any]) -> Session:
+async def _change(db: AsyncSession, session: Session, changes: dict[str, Any], moment: datetime | None = None) -> Session:
     """Change a locked session."""
     changes = _checked_changes(session, changes)
     before = session.status
@@ -136,10 +148,10 @@ async def _change(db: AsyncSession, session: Session, changes: dict[str, Any]) -
         for name, value in changes.items():
             setattr(session, name, {} if name == "metadata_" and value is None else value)
         if status != before:
-            _set_status(session, status)
+            _set_status(session, status, moment)
         session.updated_at = now()
     if status != before and (session.session_type != "chat" or status == "terminated"):
-        await _record_phase(db, session, before)
+        await _record_phase(db, session, before, moment)
     return session
 
 
@@ -166,18 +178,27 @@ def _checked_changes(session: Session, changes: dict[str, Any]) -> dict[str, Any
     return changes
 
 
-def _set_status(session: Session, status: str) -> None:
+def _set_status(session: Session, status: str, moment: datetime | None = None) -> None:
     """Set the status, and with it when a workflow began and when a session ended."""
     session.status = status
+    # The sender's clock may be ahead of ours.
+    happened = min(moment or now(), now())
     if session.session_type != "chat" and status != "created":
-        session.started_at = session.started_at or now()
-    session.completed_at = (session.completed_at or now()) if status in ENDED_STATUSES else None
+        session.started_at = session.started_at or happened
+    session.completed_at = (session.completed_at or happened) if status in ENDED_STATUSES else None
 
 
-async def _record_phase(db: AsyncSession, session: Session, before: str) -> None:
+async def _record_phase(db: AsyncSession, session: Session, before: str, moment: datetime | None) -> None:
     change = {"from": before, "to": session.status}
-    event = AgentLogCreate(session_id=session.id, event_category="phase", event_type="StatusChange", payload=change, content=session.status)
-    await agent_logs.append_agent_logs(db, [event])
+    event = AgentLogCreate(
+        session_id=session.id,
+        event_category="phase",
+        event_type="StatusChange",
+        payload=change,
+        content=session.status,
+        timestamp=moment,
+    )
+    await agent_logs.append_agent_logs(db, [event], last_activity=moment)
 
 
 async def update_session_status(db: AsyncSession, session_id: UUID, status: str) -> Session | None:
@@ -206,8 +227,8 @@ async def update_session_name(db: AsyncSession, session_id: UUID, name_update: S
 async def delete_session(db: AsyncSession, session_id: UUID) -> bool:
     """Delete a session; return whether there was one.
 
-    It is gone from every read at once; its rows go with ``erase_deleted_sessions``. Its SDK sessions are remembered, so that an import
-    does not bring it back.
+    It is gone from every read at once; its rows go with ``erase_deleted_sessions``. Its SDK sessions, and its id as one, are remembered,
+    so that neither an import nor a late event brings it back.
     """
     session = await lock_session_if_any(db, session_id)
     if session is None:
@@ -217,6 +238,9 @@ async def delete_session(db: AsyncSession, session_id: UUID) -> bool:
     tombstone = update(SDKSession).where(col(SDKSession.session_id) == session_id)
     values = {"session_id": None, "agent_id": None, "deleted_at": now()}
     await db.execute(tombstone.values(**values).execution_options(synchronize_session=False))
+    # An SDK session of this id may never have been bound to it; what it tells later must not bring it back.
+    own = insert(SDKSession).values(sdk_key=str(session_id), bound_by="auto", **values)
+    await db.execute(own.on_conflict_do_nothing(index_elements=["sdk_key"]))
     return True
 
 
