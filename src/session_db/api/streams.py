@@ -133,6 +133,8 @@ class Reader:
         if self._state is None or _differs(state, self._state):
             self._state = state
             yield Frame("session", state, self._position)
+        # What a transcript does not say of what hooks told is gone from the end: its places are given anew.
+        self._position = self._position._replace(message=min(self._position.message, head.message_count))
         while self._position.event < head.event_count or self._position.message < head.message_count:
             try:
                 frames = await _read(self._session_id, self._position)

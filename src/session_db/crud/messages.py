@@ -1,11 +1,11 @@
 """Display messages: append and page through."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from datetime import datetime
 from typing import Any, NamedTuple
 from uuid import UUID
 
-from sqlalchemy import insert, select
+from sqlalchemy import bindparam, delete, insert, literal, select, update
 from sqlalchemy.ext.asyncio import AsyncSession
 from sqlmodel import col
 
@@ -17,7 +17,7 @@ from session_db.crud.rows import move, one_of, one_or_none, run
 from session_db.database.violations import translated
 from session_db.models import Message, Session
 from session_db.models.display import checked_message, said_at
-from session_db.models.table import now
+from session_db.models.table import OwnJSON, now
 
 
 class AppendedMessage(NamedTuple):
@@ -140,6 +140,44 @@ async def get_message_count(db: AsyncSession, session_id: UUID) -> int:
     """Return how many messages the session has; 0 where there is no such session. Costs one read by primary key."""
     query = select(col(Session.message_count)).where(col(Session.id) == session_id, col(Session.deleted_at).is_(None))
     return (await run(db, query)).scalar() or 0
+
+
+async def get_known_client_ids(db: AsyncSession, session_id: UUID, client_ids: Collection[str]) -> set[str]:
+    """Return those of the client_ids that messages of the session have."""
+    return set(await _indexes(db, session_id, set(client_ids))) if client_ids else set()
+
+
+async def replace_messages(db: AsyncSession, session_id: UUID, messages: Mapping[str, Mapping[str, Any]]) -> None:
+    """Put messages, each with a client_id, in the places of others, which are named by theirs. A follower is not told again.
+
+    The caller holds the session's lock, and knows that no other message of the session has one of the new client_ids.
+    """
+    rows = []
+    for place, message in messages.items():
+        client_id, message_data = checked_message(message, f"messages[{place}]")
+        rows.append({"place": place, "new_id": client_id, "new_data": message_data, "new_moment": said_at(message_data["timestamp"])})
+    new: dict[str, Any] = {"client_id": bindparam("new_id"), "message_data": bindparam("new_data"), "said_at": bindparam("new_moment")}
+    here = (col(Message.session_id) == session_id, col(Message.client_id) == bindparam("place"))
+    if rows:
+        async with translated(db, session_id=session_id):
+            await (await db.connection()).execute(update(Message).where(*here).values(new), rows)
+
+
+async def remove_messages(db: AsyncSession, session: Session, client_ids: Collection[str]) -> None:
+    """Remove messages from the end of a session; one that others came after keeps its place, and says nothing.
+
+    The caller holds the session's lock. A follower that has read one goes on where the session ends now.
+    """
+    places = await _indexes(db, session.id, set(client_ids)) if client_ids else {}
+    indexes, end = set(places.values()), session.message_count
+    while end - 1 in indexes:
+        end -= 1
+    here = (col(Message.session_id) == session.id, col(Message.client_id) == one_of(places))
+    connection = await db.connection()
+    await connection.execute(delete(Message).where(*here, col(Message.message_index) >= end))
+    nothing = col(Message.message_data).op("||")(literal({"content": ""}, OwnJSON()))
+    await connection.execute(update(Message).where(*here).values(message_data=nothing))
+    await move(db, Session, (session.id,), message_count=literal(end), updated_at=now())
 
 
 async def extend_message(db: AsyncSession, session_id: UUID, client_id: str, text: str, *, limit: int) -> bool:
