@@ -5,8 +5,9 @@ import ipaddress
 import os
 from typing import Annotated, Any
 
-from fastapi import APIRouter, Header, Request, Response
+from fastapi import APIRouter, Header, HTTPException, Request, Response
 from pydantic import BaseModel, Field
+from starlette.requests import ClientDisconnect
 
 from session_db.api.dependencies import needs
 from session_db.api.gate import address_of
@@ -64,7 +65,12 @@ async def capture_event(request: Request, origin: Annotated[Origin, Header()]) -
     if origin.session_db_recorder:
         return Response(status_code=204)
     host, name = _host_of(origin.session_db_host, address_of(request)), origin.session_db_spooled
-    captured = Captured(name, await request.body(), captured_at(name) if name else now(), host, origin.environment)
+    try:
+        payload = await request.body()
+    except ClientDisconnect:
+        # Nobody reads the answer, but the log has it.
+        raise HTTPException(400, "the client did not wait until its event was read; it is not recorded.") from None
+    captured = Captured(name, payload, captured_at(name) if name else now(), host, origin.environment)
     parse(captured)
     spool = spool_of(get_settings())
     if name:
