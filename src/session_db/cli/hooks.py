@@ -37,7 +37,7 @@ from session_db.settings import get_settings
 _VERSION_SECONDS = 20
 """How long the client may take to tell its version."""
 
-_SERVICE_SECONDS = 2
+_SERVICE_SECONDS = 5
 
 app = typer.Typer(help="Let Claude Code tell of every event, and see whether it does.", no_args_is_help=True)
 
