@@ -4,11 +4,10 @@ import fcntl
 import functools
 import logging
 import os
-import stat
 from collections import defaultdict
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from datetime import timedelta
 from itertools import islice
 from pathlib import Path
@@ -17,19 +16,20 @@ from uuid import UUID
 from sqlalchemy.exc import DBAPIError, IntegrityError
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from session_db.capture.hook_events import READS_TRANSCRIPT, HookEvent, parse, row_of
-from session_db.capture.importer import import_recordings
+from session_db.capture.hook_events import ENDS_TURN, HookEvent, parse, row_of
+from session_db.capture.reading import ReadReport, host_of, read_transcript, transcript_of
 from session_db.capture.record import StreamName, bound_session
-from session_db.capture.redaction import mask_events
+from session_db.capture.redaction import mask_events, masked
 from session_db.capture.spool import Spool, spool_of
+from session_db.capture.telling import tell
 from session_db.capture.turns import note_turns
 from session_db.crud.agent_logs import append_agent_logs
-from session_db.crud.agents import ensure_agent
+from session_db.crud.agents import ENDED_EARLY, end_agents_below, ensure_agent
 from session_db.crud.sdk_sessions import bind_sdk_session, get_sdk_session, main_agent_id, sdk_key
 from session_db.crud.sessions import get_session, get_session_by_slug, update_session
-from session_db.database import in_transaction
-from session_db.database.violations import DRIVER_ERRORS, translate
-from session_db.errors import Conflict, InvalidInput, NotFound, SessionDBError, Unavailable
+from session_db.database import UnitOfWork, in_transaction
+from session_db.database.violations import translate
+from session_db.errors import Conflict, InvalidInput, NotFound, SessionDBError
 from session_db.ids import derived_id
 from session_db.models import Agent, AgentCreate, Session, SessionUpdate
 from session_db.models.table import now
@@ -45,30 +45,41 @@ BATCH_BYTES = 16 * 1024 * 1024
 LAG = timedelta(seconds=3)
 """How long after an event its transcript may still grow by what it tells."""
 
+HELD = timedelta(seconds=60)
+"""How long a transcript that cannot be read is waited for."""
+
+HELD_BATCH = 100
+"""Events that were held, and are told before new ones are looked for again."""
+
 logger = logging.getLogger(__name__)
 
 
 @dataclass
-class DrainReport:
+class DrainReport(ReadReport):
     """What a drain did.
 
-    ``known`` counts events that an earlier drain wrote, too, and left for a moment because their transcripts may still grow.
+    ``known`` counts events that an earlier drain wrote, too, and left for a moment because their transcripts may still grow. ``told`` are
+    messages of conversations whose transcripts cannot be read here.
     """
 
     events: int = 0
     known: int = 0
+    told: int = 0
     deleted: int = 0
     bad: int = 0
-    transcripts: set[Path] = field(default_factory=set)
-    unread: list[str] = field(default_factory=list)
     unmovable: OSError | None = None
+
+
+class _Unwritable(Exception):
+    """A value cannot be stored, however often it is tried."""
 
 
 async def drain(settings: Settings, *, at_most: int | None = None) -> DrainReport:
     """Write what waits in the spool, and read the transcripts that have something new.
 
     Where another process drains the same spool, this one has nothing to do. An event whose transcript may still grow is written and
-    stays some seconds longer, so that whoever drains next reads it again.
+    stays some seconds longer, so that whoever drains next reads it again. The end of a turn whose transcript cannot be read is held for a
+    minute; then what hooks told makes the conversation.
 
     Args:
         settings: whose spool, and which directories hold transcripts.
@@ -76,7 +87,7 @@ async def drain(settings: Settings, *, at_most: int | None = None) -> DrainRepor
 
     Raises:
         Unavailable: the database is away; what was not written waits on.
-        OSError: a file that is no event could not be moved away. The others were written.
+        OSError: a file could not be moved away. The others were written.
     """
     spool, report = spool_of(settings), DrainReport()
     if not spool.directory.is_dir():
@@ -85,11 +96,22 @@ async def drain(settings: Settings, *, at_most: int | None = None) -> DrainRepor
         if not is_alone:
             return report
         spool.sweep()
-        for batch in _batches(spool, islice(spool.names(), at_most), report):
-            await _drain_batch(spool, batch, settings, report)
+        while await _drain_once(spool, settings, report, at_most) and at_most is None:
+            pass
     if report.unmovable is not None:
         raise report.unmovable
     return report
+
+
+async def _drain_once(spool: Spool, settings: Settings, report: DrainReport, at_most: int | None) -> bool:
+    """Write what is new, and tell some of what was held; return whether there may be more of that."""
+    for batch in _batches(spool, islice(spool.names(), at_most), report):
+        await _drain_batch(spool, batch, settings, report)
+    held = spool.held
+    due = held.names_before(now() - HELD)[:HELD_BATCH]
+    for event in (event for batch in _batches(held, due, report) for event in batch):
+        await _tell(held, event, settings, report)
+    return len(due) == HELD_BATCH and report.unmovable is None
 
 
 @contextmanager
@@ -130,21 +152,44 @@ def _batches(spool: Spool, names: Iterable[str], report: DrainReport) -> Iterato
 
 
 async def _drain_batch(spool: Spool, batch: Sequence[HookEvent], settings: Settings, report: DrainReport) -> None:
-    transcripts = {event.captured.name: path for event in batch if (path := _transcript_of(event, settings))}
+    transcripts = {event.captured.name: path for event in batch if (path := transcript_of(event, settings))}
     by_session: dict[str, list[HookEvent]] = defaultdict(list)
     for event in batch:
-        by_session[sdk_key(event.sdk_session_id, _project_key(event))].append(event)
+        by_session[sdk_key(event.sdk_session_id, event.project_key)].append(event)
     for events in by_session.values():
         for event in await _drain_session(events, spool, report):
             # Killed before this, the next drain finds their ids.
             if event.captured.name not in transcripts:
-                spool.remove(event.captured.name)
-    for path in sorted(set(transcripts.values())):
-        await _read(path, report)
+                _let_go(spool, event, report, is_read=False)
+    read = {path: await read_transcript(path, report) for path in sorted(set(transcripts.values()))}
     for event in batch:
         # Killed before this, the next drain reads the transcript; and so does one that comes while it may still grow.
         if event.captured.name in transcripts and not _may_grow(event):
-            spool.remove(event.captured.name)
+            _let_go(spool, event, report, is_read=read[transcripts[event.captured.name]])
+
+
+def _let_go(spool: Spool, event: HookEvent, report: DrainReport, *, is_read: bool) -> None:
+    """Remove an event that is written, or hold the end of a turn whose transcript was not read."""
+    move = spool.hold if event.name in ENDS_TURN and not is_read else spool.remove
+    try:
+        move(event.captured.name)
+    except OSError as error:
+        # Somebody else's spool, which may not be changed: the next drain finds the ids.
+        report.unmovable = error
+
+
+async def _tell(held: Spool, event: HookEvent, settings: Settings, report: DrainReport) -> None:
+    """Read the transcript of an event that was held, or else write what hooks told in its place."""
+    path = transcript_of(event, settings)
+    try:
+        if path is None or not await read_transcript(path, report):
+            report.told += await _write(functools.partial(tell, event=event, host=host_of(event)))
+    except NotFound:
+        report.deleted += 1
+    except _Unwritable as error:
+        _set_aside(held, event.captured.name, str(error), report)
+        return
+    _let_go(held, event, report, is_read=True)
 
 
 def _may_grow(event: HookEvent) -> bool:
@@ -152,46 +197,50 @@ def _may_grow(event: HookEvent) -> bool:
     return timedelta(0) <= now() - event.captured.captured_at < LAG
 
 
-async def _read(transcript: Path, report: DrainReport) -> None:
-    """Read what a transcript has beyond what was read of it; one that cannot be read holds up nothing."""
-    try:
-        read = await import_recordings([transcript])
-    except (Unavailable, *DRIVER_ERRORS):
-        raise
-    except Exception as error:
-        logger.exception("the transcript %s could not be read", transcript)
-        report.unread.append(f"{transcript}: {error}")
-        return
-    report.transcripts.add(transcript)
-    report.unread += [f"{problem.path}: {problem.reason}" for problem in read.problems.values()]
-
-
 async def _drain_session(events: list[HookEvent], spool: Spool, report: DrainReport) -> list[HookEvent]:
     """Write the events of an SDK session, and return those that are done; where one cannot be written, the others are, one by one."""
     try:
-        fresh = await in_transaction(functools.partial(_record, events=events))
+        fresh = await _write(functools.partial(_record, events=events))
     except NotFound:
         # Its session was deleted, and stays so.
         report.deleted += len(events)
-        return events
+        for event in events:
+            _let_go(spool, event, report, is_read=True)
+        return []
+    except _Unwritable as error:
+        if len(events) > 1:
+            return [done for event in events for done in await _drain_session([event], spool, report)]
+        _set_aside(spool, events[0].captured.name, str(error), report)
+        return []
+    report.events += fresh
+    report.known += len(events) - fresh
+    return events
+
+
+async def _write(work: Callable[[UnitOfWork], Awaitable[int]]) -> int:
+    """Do work in a transaction.
+
+    Raises:
+        NotFound: its session was deleted.
+        _Unwritable: something in it can never be stored. Any other error says that it can later.
+    """
+    try:
+        return await in_transaction(work)
+    except NotFound:
+        raise
     except (Conflict, ValueError, IntegrityError, DBAPIError) as error:
         reason = (translate(error) or error) if isinstance(error, DBAPIError) else error
         if not isinstance(reason, (Conflict, ValueError, NotFound, IntegrityError)):
-            # Nothing is wrong with the events: they wait until the database takes them.
             raise reason from error
-    else:
-        report.events += fresh
-        report.known += len(events) - fresh
-        return events
-    if len(events) == 1:
-        _set_aside(spool, events[0].captured.name, str(reason), report)
-        return []
-    return [done for event in events for done in await _drain_session([event], spool, report)]
+        raise _Unwritable(str(reason)) from error
 
 
 def _set_aside(spool: Spool, name: str, reason: str, report: DrainReport) -> None:
     try:
         spool.set_aside(name, reason)
+    except FileNotFoundError:
+        # Somebody removed it in the meantime.
+        return
     except OSError as error:
         # The others are written all the same; it is told at the end.
         report.unmovable = error
@@ -203,7 +252,7 @@ def _set_aside(spool: Spool, name: str, reason: str, report: DrainReport) -> Non
 async def _record(db: AsyncSession, events: Sequence[HookEvent]) -> int:
     """Write the events of one SDK session, and what they say of it, and return how many were new."""
     first = events[0]
-    project_key = _project_key(first)
+    project_key = first.project_key
     await _bind_as_wanted(db, first, project_key)
     name = StreamName(project_key, first.sdk_session_id, host=readable(first.captured.host)[:255])
     session, agent_id, _ = await bound_session(db, name, first.captured.captured_at)
@@ -214,14 +263,11 @@ async def _record(db: AsyncSession, events: Sequence[HookEvent]) -> int:
     appended = await append_agent_logs(db, rows, last_activity=max(event.captured.captured_at for event in events))
     session.secrets_masked += sum(count for count, row in zip(counts, appended, strict=True) if row.is_new)
     fresh = [event for event, row in zip(events, appended, strict=True) if row.is_new]
-    _note_agents([(event, agents[event.sdk_agent_id]) for event in fresh])
+    for event in fresh:
+        await _note_agent(db, event, agents[event.sdk_agent_id])
     await _note_session(db, session, fresh)
     await note_turns(db, session, fresh)
     return len(fresh)
-
-
-def _project_key(event: HookEvent) -> str:
-    return Path(event.word("transcript_path") or "").parent.name
 
 
 def _first_of_each(events: Sequence[HookEvent]) -> list[HookEvent]:
@@ -288,15 +334,29 @@ async def _sub_agent(db: AsyncSession, event: HookEvent, main: Agent) -> Agent:
     return agent
 
 
-def _note_agents(fresh: Sequence[tuple[HookEvent, Agent]]) -> None:
-    for event, agent in fresh:
-        status, moment = event.agent_status, event.captured.captured_at
-        if status is None or (status == "complete" and agent.status == "failed"):
-            continue
-        agent.status = status
-        if status == "executing":
-            agent.started_at = min(agent.started_at or moment, moment)
-        agent.completed_at = None if status == "executing" else moment
+async def _note_agent(db: AsyncSession, event: HookEvent, agent: Agent) -> None:
+    """Let an agent stand as an event says, and at the session's end those below it that have not ended."""
+    moment = event.captured.captured_at
+    if event.agent_status == "executing":
+        agent.started_at = min(agent.started_at or moment, moment)
+    if event.agent_status is not None and not _is_outdated(event, agent):
+        agent.status = event.agent_status
+        agent.error_message = (agent.error_message or _error(event)) if agent.status == "failed" else None
+        agent.completed_at = None if agent.status == "executing" else moment
+    if event.name == "SessionEnd":
+        await end_agents_below(db, agent, moment)
+
+
+def _is_outdated(event: HookEvent, agent: Agent) -> bool:
+    """Say whether it is known already that an agent failed, or that a sub-agent ended later: its transcript may be read first."""
+    if event.agent_status == "complete":
+        return agent.status == "failed" and agent.error_message != ENDED_EARLY
+    has_ended = agent.completed_at is not None and event.captured.captured_at <= agent.completed_at
+    return event.agent_status == "executing" and event.sdk_agent_id is not None and has_ended
+
+
+def _error(event: HookEvent) -> str | None:
+    return readable(masked(event.agent_error).value[:1000]) if event.agent_error else None
 
 
 async def _note_session(db: AsyncSession, session: Session, fresh: Sequence[HookEvent]) -> None:
@@ -309,31 +369,4 @@ async def _note_session(db: AsyncSession, session: Session, fresh: Sequence[Hook
             changes: dict[str, str | None] = {"activity": event.activity}
             if session.session_type == "chat" and event.chat_status != session.status:
                 changes["status"] = event.chat_status
-            await update_session(db, session.id, SessionUpdate.model_validate(changes))
-
-
-def _transcript_of(event: HookEvent, settings: Settings) -> Path | None:
-    """Return the transcript that has something new after an event, where it is one of this machine and may be read.
-
-    Raises nothing: a path from outside is not trusted, and one that is no transcript is left.
-    """
-    named = event.word("transcript_path")
-    if event.name not in READS_TRANSCRIPT or named is None or event.captured.host != os.uname().nodename:
-        return None
-    if "SESSION_DB_RECORDER" in event.captured.environment:
-        # Its entries come by the store.
-        return None
-    try:
-        path = Path(named).resolve(strict=True)
-        is_regular = stat.S_ISREG(path.stat().st_mode)
-        is_below = any(path.is_relative_to((directory / "projects").resolve()) for directory in _claude_directories(event, settings))
-    except (OSError, ValueError, RuntimeError):
-        return None
-    return path if is_regular and is_below and path.name == f"{event.sdk_session_id}.jsonl" else None
-
-
-def _claude_directories(event: HookEvent, settings: Settings) -> list[Path]:
-    """Return the client's directories that may be read; a relative one would lead to wherever this runs."""
-    named = [Path(directory).expanduser() for directory in settings.claude_dirs.split(os.pathsep)]
-    named.append(Path(event.captured.environment.get("CLAUDE_CONFIG_DIR", "")))
-    return [directory for directory in named if directory.is_absolute()]
+            await update_session(db, session.id, SessionUpdate.model_validate(changes), moment=event.captured.captured_at)

@@ -22,6 +22,7 @@ from session_db.capture.entries import moment_of
 from session_db.capture.lines import BadLine, fingerprint, line_number, parse_object, read_lines
 from session_db.capture.record import Entry, Recorded, StreamName, append_to_stream, open_stream, uuid_of
 from session_db.capture.recordings import Recording, Stream, find_recordings
+from session_db.capture.told import end_told, told_of
 from session_db.crud.erasing import erase_deleted_sessions
 from session_db.crud.sdk_sessions import get_sdk_session, is_old, lift_tombstone, sdk_key, session_id_of
 from session_db.crud.transcripts import all_uuids, clear_entries, find_transcripts
@@ -73,13 +74,14 @@ class Batch:
 
 @dataclass(frozen=True)
 class Position:
-    """Where the reading of a file goes on, and under which project its stream is known."""
+    """Where the reading of a file goes on, under which project its stream is known, and whether hooks told what it says."""
 
     project_key: str
     offset: int = 0
     is_rewritten: bool = False
     agent_meta: Any = None
 
+    is_told: bool = False
 
 Batches = Callable[[], Iterator[Batch]]
 
@@ -191,11 +193,14 @@ class _Importer:
                 read = _tool_result if stream.is_tool_result else functools.partial(self._transcript, stream.path)
                 batches = functools.partial(read, file, position.offset)
                 try:
-                    written = await self._write(_FileStream(stream.path, _name(recording, stream, position)), batches, position)
+                    written = await self._write(target, batches, position)
+                target = _FileStream(stream.path, _name(recording, stream, position))
                 except _Overtaken:
                     continue
                 if lacking := sum(recorded.lacking for recorded in written):
                     self._note(stream.path, f"it lacks {lacking} entries that the agent SDK stored, so nothing of it was added")
+                if position.is_told:
+                    await in_transaction(target.end_told)
                 return written
 
     async def _write(self, target: "_FileStream", batches: Batches, position: Position) -> list[Recorded]:
@@ -259,7 +264,9 @@ class _FileStream:
             raise _Overtaken
         transcript.is_rewritten |= anew
         recorded = await append_to_stream(db, stream, batch.lines, changed, skip_known=transcript.is_rewritten, told=told)
-        transcript.source = "file"
+        transcript.host = self.name.host
+        if transcript.source != "hooks":
+            transcript.source = "file"
         transcript.file_path = readable(str(self.path))
         transcript.file_offset = batch.end
         transcript.mtime = changed
@@ -288,6 +295,11 @@ class _FileStream:
 
 
 def _is_of_store(transcript: Transcript) -> bool:
+    async def end_told(self, db: UnitOfWork) -> None:
+        """Let what hooks told end with the file, which was read to its end."""
+        stream = await open_stream(db, self.name, datetime.fromtimestamp(self.path.stat().st_mtime, UTC))
+        await end_told(db, stream.session, stream.transcript)
+
     """Say whether the entries of a stream came from an agent SDK's store."""
     return transcript.source == "store" and transcript.next_seq > 0
 
@@ -310,9 +322,10 @@ async def _position(recording: Recording, stream: Stream, file: BinaryIO) -> Pos
             and transcript.file_offset <= size
             and fingerprint(file, transcript.file_offset) == transcript.file_print
         ):
-            return Position(transcript.project_key, transcript.file_offset, agent_meta=transcript.meta)
+            is_told = told_of(transcript) is not None
+            return Position(transcript.project_key, transcript.file_offset, agent_meta=transcript.meta, is_told=is_told)
     if known:
-        return Position(known[0].project_key, is_rewritten=True)
+        return Position(known[0].project_key, is_rewritten=True, is_told=told_of(known[0]) is not None)
     return Position(recording.project_key)
 
 

@@ -1,6 +1,7 @@
 """The spool: where captured events wait on disk until they are in the database, a file each.
 
-``tmp/`` holds what is being written, ``new/`` what waits, ``bad/`` what nobody understands, each with its reason.
+``tmp/`` holds what is being written, ``new/`` what waits, ``held/`` what is written and waits for its transcript, ``bad/`` what nobody
+understands, each with its reason.
 """
 
 import errno
@@ -18,6 +19,7 @@ from session_db.capture import hook
 from session_db.errors import InvalidInput
 from session_db.settings import Settings
 
+HELD = "held"
 BAD = "bad"
 REASON = ".reason"
 
@@ -54,31 +56,46 @@ class SpoolState:
 
 
 class Spool:
-    """A spool directory; any number of processes may put, and one takes at a time."""
+    """A spool directory; any number of processes may put, and one takes at a time.
 
-    def __init__(self, directory: Path) -> None:
+    Args:
+        directory: where it is.
+        waiting: which of its events are named, read and removed: new, or held.
+    """
+
+    def __init__(self, directory: Path, waiting: str = hook.NEW) -> None:
         self.directory = directory
         self._temporary = directory / hook.TEMPORARY
-        self._new = directory / hook.NEW
+        self._waiting = directory / waiting
         self._bad = directory / BAD
+
+    @property
+    def held(self) -> "Spool":
+        """Its events that are written and wait for their transcripts."""
+        return Spool(self.directory, HELD)
 
     def put(self, payload: bytes, environment: dict[str, str], host: str) -> str:
         """Put an event there so that it survives a crash of the machine, and return its name."""
         name = hook.write(str(self.directory), payload, environment, host)
-        for path in (self._new / name, self._new):
+        for path in (self.directory / hook.NEW / name, self.directory / hook.NEW):
             _sync(path)
         return name
 
     def names(self) -> Iterator[str]:
         """Give the names of what waits, in the order it was captured; what comes meanwhile is left for the next time."""
         try:
-            names = sorted(path.name for path in self._new.iterdir())
+            names = sorted(path.name for path in self._waiting.iterdir())
         except FileNotFoundError:
             return
         # Since each start of the machine the clock begins anew: the wall clock orders the starts.
         boots = [list(of_boot) for _, of_boot in groupby(names, _boot_of)]
         for of_boot in sorted(boots, key=lambda of_boot: min(map(_wall_of, of_boot))):
             yield from of_boot
+
+    def names_before(self, moment: datetime) -> list[str]:
+        """Return the names of what was captured before a moment, the oldest first; a clock that was ahead is no reason to wait."""
+        earliest, latest = (int(each.timestamp() * 1e9) for each in (moment, datetime.now(UTC)))
+        return sorted((name for name in self.names() if not earliest <= _wall_of(name) <= latest), key=_wall_of)
 
     def read(self, name: str) -> Captured:
         """Read an event.
@@ -87,7 +104,7 @@ class Spool:
             InvalidInput: it is none.
             FileNotFoundError: somebody else took it.
         """
-        header, separator, payload = _content(self._new / name).partition(b"\n\n")
+        header, separator, payload = _content(self._waiting / name).partition(b"\n\n")
         try:
             facts = dict(line.split("=", 1) for line in header.decode("ascii").splitlines())
             facts = {key: value.encode().decode("unicode_escape") for key, value in facts.items()}
@@ -101,7 +118,14 @@ class Spool:
 
     def remove(self, name: str) -> None:
         """Forget an event: it is in the database."""
-        (self._new / name).unlink(missing_ok=True)
+        (self._waiting / name).unlink(missing_ok=True)
+
+    def hold(self, name: str) -> None:
+        """Keep an event that is written, out of the way of the others."""
+        held = self.directory / HELD
+        held.mkdir(mode=0o700, exist_ok=True)
+        with suppress(FileNotFoundError):
+            (self._waiting / name).replace(held / name)
 
     def set_aside(self, name: str, reason: str) -> None:
         """Keep an event that nobody understands, with the reason, out of the way of the others."""
@@ -109,7 +133,7 @@ class Spool:
         explanation = self._bad / (name + REASON)
         explanation.touch(mode=0o600)
         explanation.write_text(f"{reason}\n", encoding="utf-8", errors="backslashreplace")
-        (self._new / name).replace(self._bad / name)
+        (self._waiting / name).replace(self._bad / name)
 
     def sweep(self) -> None:
         """Remove what writers that were killed left half written long ago."""

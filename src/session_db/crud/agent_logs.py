@@ -265,6 +265,18 @@ def _size(name: str) -> Any:
     return func.octet_length(cast(getattr(AgentLog, name), Text))
 
 
+async def list_hook_events(  # noqa: PLR0913  whose events, which, and the page
+    db: AsyncSession, session_id: UUID, sdk_session_id: str, event_types: Collection[str], *, after_index: int, limit: int
+) -> list[AgentLog]:
+    """Return the next events of these types that hooks told of an SDK session; bounded as ``list_agent_logs``.
+
+    Costs a walk over the session's events from ``after_index`` on, until there are as many.
+    """
+    of_hooks = (col(AgentLog.event_category) == "hook", col(AgentLog.event_type) == one_of(event_types))
+    of_client = (col(AgentLog.sdk_session_id) == sdk_session_id, col(AgentLog.event_index) > after_index)
+    return await _read(db, _events(session_id).where(*of_hooks, *of_client).order_by(col(AgentLog.event_index)).limit(limit))
+
+
 async def _read_whole(db: AsyncSession, query: Any) -> list[AgentLog]:
     return await all_of(db, query.options(*_sizes()))
 

@@ -4,7 +4,7 @@ from datetime import datetime
 from typing import Any
 from uuid import UUID
 
-from sqlalchemy import literal, select, tuple_, type_coerce
+from sqlalchemy import literal, select, tuple_, type_coerce, update
 from sqlalchemy.ext.asyncio import AsyncSession
 from sqlmodel import col
 
@@ -19,6 +19,9 @@ from session_db.models.table import ExactMoney, exact_dollars, now
 
 TOTALS = ("input_tokens", "output_tokens", "cache_read_tokens", "cache_write_tokens", "cost")
 """Columns of an agent that a session sums up as ``total_…``."""
+
+ENDED_EARLY = "the session ended before the agent did"
+"""Why an agent failed whose session's end was told, and its own was not."""
 
 
 async def create_agent(db: AsyncSession, agent_data: AgentCreate) -> Agent:
@@ -165,6 +168,17 @@ async def ensure_agent(db: AsyncSession, agent_data: AgentCreate) -> Agent:
         db.add(agent)
         await db.flush()
     return agent
+
+
+async def end_agents_below(db: AsyncSession, agent: Agent, moment: datetime) -> None:
+    """Let the agents below one, which has ended, have failed where they still work. The caller holds the session's lock."""
+    here = col(Agent.session_id) == agent.session_id
+    below = select(col(Agent.id)).where(here, col(Agent.parent_agent_id) == agent.id).cte("below", recursive=True)
+    below = below.union(select(col(Agent.id)).where(here, col(Agent.parent_agent_id) == below.c.id))
+    working = update(Agent).where(here, col(Agent.id).in_(select(below.c.id)), col(Agent.status) == "executing")
+    ended = working.values(status="failed", error_message=ENDED_EARLY, completed_at=moment, updated_at=now())
+    await db.flush()
+    await db.execute(ended.execution_options(synchronize_session="fetch"))
 
 
 async def is_below(db: AsyncSession, session_id: UUID, agent_id: UUID, ancestor_id: UUID) -> bool:

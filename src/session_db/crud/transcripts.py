@@ -2,7 +2,7 @@
 
 import hashlib
 from collections.abc import AsyncIterator, Collection, Iterable, Iterator
-from typing import Any
+from typing import Any, NamedTuple
 from uuid import UUID
 
 from sqlalchemy import BigInteger, Text, Uuid, bindparam, case, cast, delete, func, or_, select, text, tuple_, update
@@ -31,6 +31,13 @@ _APPEND = text("""
 
 
 def transcript_id(project_key: str, sdk_session_id: str, subpath: str) -> UUID:
+class Missing(NamedTuple):
+    """What is known to be missing: transcripts that lie unread on some machine, and entries of streams."""
+
+    pending: int
+    entries: int
+
+
     """Return the id of a stream."""
     return derived_id(project_key, sdk_session_id, subpath)
 
@@ -62,6 +69,40 @@ async def find_transcripts(db: AsyncSession, session_id: UUID, sdk_session_id: s
 
 
 async def find_stream(db: AsyncSession, project_key: str, sdk_session_id: str, subpath: str) -> Transcript | None:
+async def list_pending_transcripts(db: AsyncSession, host: str, *, limit: int = 50, cursor: str | None = None) -> Page[Transcript]:
+    """Return the streams whose files a machine has, and nobody has read yet."""
+    checked_limit(limit)
+    query = select(Transcript).where(col(Transcript.source) == "hooks", col(Transcript.host) == host, _has_live_session())
+    key = (col(Transcript.session_id), col(Transcript.id))
+    if cursor is not None:
+        query = query.where(tuple_(*key) > tuple_(*decode_cursor(cursor, UUID, UUID)))
+    return await read_page(db, query, *key, limit=limit)
+
+
+async def get_missing(db: AsyncSession, session_id: UUID | None = None) -> Missing:
+    """Return what is known to be missing, of one session or of all. Costs a row of an index for each stream that lacks something."""
+    pending = select(func.count()).where(col(Transcript.source) == "hooks", col(Transcript.host).is_not(None), _has_live_session())
+    gaps = select(func.coalesce(func.sum(col(Transcript.gaps)), 0)).where(col(Transcript.gaps) > 0, _has_live_session())
+    if session_id is not None:
+        pending, gaps = (query.where(col(Transcript.session_id) == session_id) for query in (pending, gaps))
+    return Missing(pending=await db.scalar(pending) or 0, entries=int(await db.scalar(gaps) or 0))
+
+
+async def list_pending_hosts(db: AsyncSession, *, limit: int = 5) -> list[tuple[str, int]]:
+    """Return the machines that have files which nobody has read yet, those with the most first, and how many each has."""
+    number = func.count()
+    pending = (col(Transcript.source) == "hooks", col(Transcript.host).is_not(None), _has_live_session())
+    query = select(col(Transcript.host), number).where(*pending).group_by(col(Transcript.host))
+    rows = await db.execute(query.order_by(number.desc(), col(Transcript.host)).limit(limit))
+    return [(str(host), count) for host, count in rows]
+
+
+async def forget_host(db: AsyncSession, session_id: UUID, transcript_id: UUID) -> None:
+    """Note that no machine has the file of a stream any more."""
+    here = (col(Transcript.session_id) == session_id, col(Transcript.id) == transcript_id, col(Transcript.source) == "hooks")
+    await db.execute(update(Transcript).where(*here).values(host=None).execution_options(synchronize_session=False))
+
+
     """Return the stream that an agent SDK knows by this name, or None where there is none."""
     query = select(Transcript).where(*_of_sdk_session(project_key, sdk_session_id), col(Transcript.subpath) == readable(subpath))
     query = query.where(col(Transcript.id) == transcript_id(project_key, sdk_session_id, subpath)).limit(1)
