@@ -47,6 +47,8 @@ class TestDefaults:
             "statement_cache_size": 512,
             "echo": False,
             "claude_dirs": "~/.claude",
+            "redact": True,
+            "redact_transcripts": False,
             "allowed_hosts": "localhost",
             "max_body_bytes": 32 * 1024 * 1024,
             "open_probes": False,

@@ -87,6 +87,16 @@ class Settings(BaseSettings):
         validation_alias="SESSION_DB_CLAUDE_DIRS",
         description="Directories of Claude Code whose transcripts are read after its hooks; several as in PATH.",
     )
+    redact: bool = Field(
+        default=True,
+        validation_alias="SESSION_DB_REDACT",
+        description="Mask secrets in the events, messages and titles of what is captured.",
+    )
+    redact_transcripts: bool = Field(
+        default=False,
+        validation_alias="SESSION_DB_REDACT_TRANSCRIPTS",
+        description="Mask them in transcripts, too; one with a secret in it cannot be resumed any more.",
+    )
     allowed_hosts: str = Field(
         "localhost",
         validation_alias="SESSION_DB_ALLOWED_HOSTS",

@@ -10,9 +10,11 @@ from datetime import datetime
 from typing import Any
 from uuid import UUID
 
+from session_db.capture.redaction import masked
 from session_db.crud.usage import TOKENS
 from session_db.ids import derived_id
 from session_db.models import AgentLogCreate
+from session_db.models.outcomes import DENIAL
 from session_db.models.table import as_utc
 from session_db.models.text import readable
 
@@ -33,7 +35,7 @@ _EVENT_TYPES = {
     "tool_result": "ToolResultBlock",
 }
 # The client writes these as lines of the user; nobody typed them to the agent.
-_NOT_TYPED = (
+NOT_TYPED = (
     "<command-name>",
     "<command-message>",
     "<local-command-",
@@ -72,10 +74,14 @@ class Facts:
 
 @dataclass
 class Reading:
-    """What a batch of entries says. ``messages`` carry their ``client_id``; ``usage`` is by message id."""
+    """What a batch of entries says. ``messages`` carry their ``client_id``; ``usage`` is by message id.
+
+    Secrets are masked in messages and facts, before anything is cut; in events not yet. ``masked`` counts those in prompts, by client_id.
+    """
 
     events: list[AgentLogCreate] = field(default_factory=list)
     messages: dict[str, dict[str, Any]] = field(default_factory=dict)
+    masked: dict[str, int] = field(default_factory=dict)
     usage: dict[str, dict[str, Any]] = field(default_factory=dict)
     facts: Facts = field(default_factory=Facts)
 
@@ -147,8 +153,13 @@ def is_copy(entry: dict[str, Any]) -> bool:
     return isinstance(origin, str) and origin != entry.get("sessionId")
 
 
+def title_of(text: str) -> str:
+    """Return a text as a title: one line, a short one, and without secrets."""
+    return " ".join(readable(masked(text).value[: 4 * TITLE_LIMIT]).split())[:TITLE_LIMIT]
+
+
 def _note_title(facts: Facts, title: Any, rank: int) -> None:
-    text = " ".join(readable(title[: 4 * TITLE_LIMIT]).split())[:TITLE_LIMIT] if isinstance(title, str) else ""
+    text = title_of(title) if isinstance(title, str) else ""
     newer_wins = rank > _FIRST_PROMPT_RANK
     if text and (rank > facts.title_rank or (newer_wins and rank == facts.title_rank)):
         facts.title, facts.title_rank = text, rank
@@ -179,7 +190,7 @@ def _read_answer(reading: Reading, source: Source, key: str, entry: dict[str, An
 def _note_progress(facts: Facts, entry: dict[str, Any], message: dict[str, Any]) -> None:
     if entry.get("isApiErrorMessage") is True:
         texts = [_text(block.get("text")) or "" for block in _blocks(message.get("content"))]
-        facts.agent_status, facts.agent_error = "failed", readable("\n".join(texts)[:1000]) or "API error"
+        facts.agent_status, facts.agent_error = "failed", readable(masked("\n".join(texts)).value[:1000]) or "API error"
         return
     is_over = message.get("stop_reason") in ("end_turn", "stop_sequence", "max_tokens", "refusal")
     facts.agent_status, facts.agent_error = ("complete" if is_over else "executing"), None
@@ -213,13 +224,15 @@ def _tokens(usage: dict[str, Any]) -> dict[str, int]:
 def _read_user(reading: Reading, source: Source, key: str, entry: dict[str, Any], moment: datetime) -> None:
     content = _object(entry.get("message")).get("content")
     results = [(number, block) for number, block in enumerate(_blocks(content)) if block.get("type") == "tool_result"]
+    # The line, not the block, says that a call was denied or interrupted.
+    denial = {DENIAL: entry[DENIAL]} if isinstance(entry.get(DENIAL), str) else {}
     for number, block in results:
-        reading.events.append(_event(source, key, number, block, moment))
+        reading.events.append(_event(source, key, number, block | denial, moment))
     if results or not source.is_main or not _is_typed(entry):
         return
     texts = [content] if isinstance(content, str) else [_text(block.get("text")) or f"[{block.get('type')}]" for block in _blocks(content)]
     prompt = "\n\n".join(text for text in texts if text)
-    if not prompt or prompt.lstrip().startswith(_NOT_TYPED):
+    if not prompt or prompt.lstrip().startswith(NOT_TYPED):
         return
     _note_title(reading.facts, prompt, _FIRST_PROMPT_RANK)
     _say(reading, readable(key[:255]), "user", prompt, moment)
@@ -237,6 +250,10 @@ def _say(reading: Reading, client_id: str, role: str, text: str, moment: datetim
     said = reading.messages.get(client_id)
     if said is None:
         said = reading.messages[client_id] = {"role": role, "content": "", "timestamp": moment.isoformat(), "client_id": client_id}
+    text, secrets = masked(text)
+    if role == "user":
+        # What the agent says is an event as well, and its secrets are counted there.
+        reading.masked[client_id] = secrets
     whole = f"{said['content']}\n\n{text}" if said["content"] else text
     said["content"] = readable(whole[:MESSAGE_LIMIT])
     if len(whole) > MESSAGE_LIMIT:

@@ -59,6 +59,7 @@ class ImportReport:
     events: int = 0
     messages: int = 0
     usage: int = 0
+    secrets_masked: int = 0
     session_ids: list[UUID] = field(default_factory=list)
     problems: dict[tuple[Path, int], Problem] = field(default_factory=dict)
 
@@ -80,8 +81,8 @@ class Position:
     offset: int = 0
     is_rewritten: bool = False
     agent_meta: Any = None
-
     is_told: bool = False
+
 
 Batches = Callable[[], Iterator[Batch]]
 
@@ -165,6 +166,7 @@ class _Importer:
             self.report.events += recorded.events
             self.report.messages += recorded.messages
             self.report.usage += recorded.usage
+            self.report.secrets_masked += recorded.secrets_masked
         if any(recorded.is_new_session for recorded in written):
             self.report.sessions_new += 1
         elif any(recorded.entries for recorded in written):
@@ -192,15 +194,15 @@ class _Importer:
                 position = await _position(recording, stream, file)
                 read = _tool_result if stream.is_tool_result else functools.partial(self._transcript, stream.path)
                 batches = functools.partial(read, file, position.offset)
+                target = _FileStream(stream.path, _name(recording, stream, position))
                 try:
                     written = await self._write(target, batches, position)
-                target = _FileStream(stream.path, _name(recording, stream, position))
                 except _Overtaken:
                     continue
-                if lacking := sum(recorded.lacking for recorded in written):
-                    self._note(stream.path, f"it lacks {lacking} entries that the agent SDK stored, so nothing of it was added")
                 if position.is_told:
                     await in_transaction(target.end_told)
+                if lacking := sum(recorded.lacking for recorded in written):
+                    self._note(stream.path, f"it lacks {lacking} entries that the agent SDK stored, so nothing of it was added")
                 return written
 
     async def _write(self, target: "_FileStream", batches: Batches, position: Position) -> list[Recorded]:
@@ -263,10 +265,10 @@ class _FileStream:
         if not anew and (transcript.file_offset != batch.start or _is_of_store(transcript)):
             raise _Overtaken
         transcript.is_rewritten |= anew
-        recorded = await append_to_stream(db, stream, batch.lines, changed, skip_known=transcript.is_rewritten, told=told)
-        transcript.host = self.name.host
         if transcript.source != "hooks":
             transcript.source = "file"
+        recorded = await append_to_stream(db, stream, batch.lines, changed, skip_known=transcript.is_rewritten, told=told)
+        transcript.host = self.name.host
         transcript.file_path = readable(str(self.path))
         transcript.file_offset = batch.end
         transcript.mtime = changed
@@ -293,13 +295,13 @@ class _FileStream:
             stream.transcript.gaps = 0
         return [await self.write(db, batch=batch, anew=True, told=stored) for batch in batches()]
 
-
-def _is_of_store(transcript: Transcript) -> bool:
     async def end_told(self, db: UnitOfWork) -> None:
         """Let what hooks told end with the file, which was read to its end."""
         stream = await open_stream(db, self.name, datetime.fromtimestamp(self.path.stat().st_mtime, UTC))
         await end_told(db, stream.session, stream.transcript)
 
+
+def _is_of_store(transcript: Transcript) -> bool:
     """Say whether the entries of a stream came from an agent SDK's store."""
     return transcript.source == "store" and transcript.next_seq > 0
 

@@ -11,10 +11,12 @@ from sqlalchemy.ext.asyncio import AsyncSession
 
 from session_db.capture.entries import MESSAGE_LIMIT, Facts, Reading, Source, read_entries
 from session_db.capture.prices import computed_cost
+from session_db.capture.redaction import mask_events, masked, stored_text
+from session_db.capture.told import replace_told
 from session_db.crud.agent_logs import append_agent_logs, get_tool_calls
 from session_db.crud.agents import ensure_agent, is_below
 from session_db.crud.locking import lock_session_if_any
-from session_db.crud.messages import extend_message, save_display_messages
+from session_db.crud.messages import extend_message, get_known_client_ids, save_display_messages
 from session_db.crud.sdk_sessions import BoundBy, bind_sdk_session, get_sdk_session, main_agent_id, sdk_key, session_id_of
 from session_db.crud.sessions import ensure_session
 from session_db.crud.transcripts import (
@@ -77,13 +79,17 @@ class OpenStream:
 
 @dataclass(frozen=True)
 class Recorded:
-    """How many rows were made; ``lacking`` entries of a store's stream are not in the file, so that nothing of it was added."""
+    """How many rows were made, and secrets masked in them.
+
+    ``lacking`` entries of a store's stream are not in the file, so that nothing of it was added.
+    """
 
     is_new_session: bool = False
     entries: int = 0
     events: int = 0
     messages: int = 0
     usage: int = 0
+    secrets_masked: int = 0
     lacking: int = 0
 
 
@@ -154,7 +160,7 @@ async def _sub_agent(db: AsyncSession, name: StreamName, main: Agent) -> Agent:
     parent_id = await _parent_of(db, agent_id, meta.get("parentAgentId"), main)
     values: dict[str, Any] = {
         "agent_type": _short(meta.get("agentType"), 100) or "agent",
-        "name": _short(meta.get("description"), 1000),
+        "name": _short(masked(meta.get("description")).value, 1000),
         "model": _short(meta.get("model"), 100),
         "parent_agent_id": parent_id,
         "sdk_agent_id": readable(sdk_agent_id[:MAX_UUID]),
@@ -206,18 +212,19 @@ async def append_to_stream(  # noqa: PLR0913  what to write, and what is known o
         are_new: do not look which the stream has: ``new_entries`` did.
         told: uuids of entries that were made into rows before.
     """
-    keyed = [(uuid_of(entry), text, entry) for text, entry in lines]
+    keyed = [(uuid_of(entry), stored_text(text), entry) for text, entry in lines]
     known = set() if are_new else await known_uuids(db, stream.transcript, [uuid for uuid, _, _ in keyed if uuid is not None])
     digests = await digests_without_uuid(db, stream.transcript) if skip_known else set()
     stored: list[tuple[str | None, str]] = []
     fresh: list[tuple[str, dict[str, Any]]] = []
-    for uuid, text, entry in keyed:
+    for (uuid, text, entry), (verbatim, _) in zip(keyed, lines, strict=True):
         is_known = uuid in known if uuid is not None else digest(text) in digests
         if skip_known and is_known:
             continue
         if not is_known and uuid not in told:
             fresh.append((uuid or f"{stream.transcript.id}:{stream.transcript.next_seq + len(stored)}", entry))
         stored.append((None if is_known else uuid, text))
+        stream.transcript.is_masked |= text != verbatim
         if uuid is not None:
             known.add(uuid)
     await append_entries(db, stream.transcript, stored)
@@ -251,10 +258,20 @@ async def _write(db: AsyncSession, stream: OpenStream, reading: Reading) -> Reco
     await _note_facts(db, stream, reading.facts)
     await _pair_calls(db, stream.session.id, reading)
     last_at = reading.facts.last_at
+    counts = mask_events(reading.events)
     events = await append_agent_logs(db, reading.events, last_activity=last_at)
-    messages = await _save_messages(db, stream.session.id, list(reading.messages.values()), last_at)
+    secrets = sum(count for count, event in zip(counts, events, strict=True) if event.is_new) + await _masked_in_new(db, stream, reading)
+    stream.session.secrets_masked += secrets
+    messages = await _save_messages(db, stream, list(reading.messages.values()), last_at)
     usage = await _save_usage(db, stream.session.id, reading.usage)
-    return Recorded(events=sum(event.is_new for event in events), messages=messages, usage=usage)
+    return Recorded(events=sum(event.is_new for event in events), messages=messages, usage=usage, secrets_masked=secrets)
+
+
+async def _masked_in_new(db: AsyncSession, stream: OpenStream, reading: Reading) -> int:
+    """Return how many secrets were masked in prompts that the session has not got."""
+    counts = {client_id: count for client_id, count in reading.masked.items() if count}
+    known = await get_known_client_ids(db, stream.session.id, list(counts)) if counts else set()
+    return sum(count for client_id, count in counts.items() if client_id not in known)
 
 
 async def _pair_calls(db: AsyncSession, session_id: UUID, reading: Reading) -> None:
@@ -273,13 +290,19 @@ async def _pair_calls(db: AsyncSession, session_id: UUID, reading: Reading) -> N
             event.duration_ms = max(0, round((event.timestamp - began).total_seconds() * 1000))
 
 
-async def _save_messages(db: AsyncSession, session_id: UUID, messages: list[dict[str, Any]], last_at: datetime | None) -> int:
-    """Append messages; an answer whose beginning came with an earlier batch gets a further paragraph instead."""
+async def _save_messages(db: AsyncSession, stream: OpenStream, messages: list[dict[str, Any]], last_at: datetime | None) -> int:
+    """Append messages, or put them in the places of what hooks told.
+
+    An answer whose beginning came with an earlier batch gets a further paragraph instead.
+    """
+    session_id = stream.session.id
+    # A store may begin in the middle of a conversation that hooks told from its start; a file has all of it.
+    replaced = await replace_told(db, stream.transcript, messages) if stream.transcript.source != "store" else 0
     places = await save_display_messages(db, session_id, messages, last_activity=last_at) if messages else []
     for message, place in zip(messages, places, strict=True):
         if not place.is_new and message["role"] == "assistant":
             await extend_message(db, session_id, message["client_id"], message["content"], limit=MESSAGE_LIMIT)
-    return sum(place.is_new for place in places)
+    return replaced + sum(place.is_new for place in places)
 
 
 async def _save_usage(db: AsyncSession, session_id: UUID, usage: dict[str, dict[str, Any]]) -> int:
@@ -301,7 +324,7 @@ async def _save_usage(db: AsyncSession, session_id: UUID, usage: dict[str, dict[
 async def _note_facts(db: AsyncSession, stream: OpenStream, facts: Facts) -> None:
     _note_agent(stream.agent, facts)
     if stream.name.is_main:
-        _note_session(stream, facts)
+        note_session(stream, facts)
         if facts.reported_cost is not None:
             stream.transcript.reported_cost = facts.reported_cost
             stream.transcript.reported_usage = facts.reported_usage
@@ -317,12 +340,14 @@ def _note_agent(agent: Agent, facts: Facts) -> None:
         agent.agent_type = readable(facts.agent_setting[:100])
     if facts.first_at is not None and (agent.started_at is None or facts.first_at < agent.started_at):
         agent.started_at = facts.first_at
-    if facts.agent_status is not None:
+    is_over = agent.completed_at is not None and facts.answered_at is not None and facts.answered_at <= agent.completed_at
+    if facts.agent_status is not None and not (facts.agent_status == "executing" and is_over):
         agent.status, agent.error_message = facts.agent_status, facts.agent_error
         agent.completed_at = facts.answered_at if facts.agent_status in ("complete", "failed") else None
 
 
-def _note_session(stream: OpenStream, facts: Facts) -> None:
+def note_session(stream: OpenStream, facts: Facts) -> None:
+    """Let a session say of itself what is told of it; what it says already stays."""
     session = stream.session
     session.model_name = session.model_name or facts.model
     session.host = session.host or stream.name.host
@@ -351,4 +376,4 @@ def _note_title(stream: OpenStream, facts: Facts) -> None:
     if facts.title_rank == 1 and noted.get("title_rank") == 1:
         return
     stream.session.title = facts.title
-    stream.transcript.meta = {"title": facts.title, "title_rank": facts.title_rank}
+    stream.transcript.meta = noted | {"title": facts.title, "title_rank": facts.title_rank}

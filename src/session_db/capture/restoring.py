@@ -92,10 +92,15 @@ async def restore(db: UnitOfWork, session_id: UUID, resumable: Resumable, projec
 
     Raises:
         InvalidInput: the names would lead out of that folder.
+        Conflict: one that is missing is no longer what the client wrote.
     """
     folder = projects / folder_of(directory)
     written, kept = [], []
-    for stream, path in [(stream, _path_of(folder, stream)) for stream in resumable.streams]:
+    files = [(stream, _path_of(folder, stream)) for stream in resumable.streams]
+    for stream, path in files:
+        if not path.exists():
+            refuse_masked(stream)
+    for stream, path in files:
         about = path.with_suffix(".meta.json")
         if isinstance(stream.meta, dict) and stream.subpath and not _is_tool_result(stream) and not about.exists():
             # Before the transcript: where this ends in the middle, the next time finds both missing.
@@ -107,6 +112,17 @@ async def restore(db: UnitOfWork, session_id: UUID, resumable: Resumable, projec
         await _write(path, _contents(db, session_id, stream))
         written.append(path)
     return Restored(written, kept)
+
+
+def refuse_masked(stream: Transcript) -> None:
+    """Raise ``Conflict`` for a stream in whose entries secrets were masked: the client would go on with another conversation."""
+    if stream.is_masked:
+        raise Conflict(
+            f"SDK session {stream.sdk_session_id} cannot be resumed: secrets were masked in its transcript, because "
+            "SESSION_DB_REDACT_TRANSCRIPTS was set when it was recorded. Resume it where the client's own file is.",
+            sdk_session_id=stream.sdk_session_id,
+            subpath=stream.subpath,
+        )
 
 
 def folder_of(directory: str) -> str:

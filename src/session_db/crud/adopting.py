@@ -59,12 +59,13 @@ async def adopt_session(db: AsyncSession, adopted: Session, main_agent_id: UUID,
         # One that came from another session keeps that: its followers find the way to the end, too.
         binding.moved_from = binding.moved_from or source
         binding.agent_id = agents.get(binding.agent_id, binding.agent_id)
-    last_activity = adopted.last_activity
+    last_activity, secrets = adopted.last_activity, adopted.secrets_masked
     mark_deleted(adopted)
     await db.flush()
     while await erase_deleted_sessions(db, source):
         pass
     counters = {"event_count": col(Session.event_count) + events, "message_count": col(Session.message_count) + messages}
+    counters["secrets_masked"] = col(Session.secrets_masked) + secrets
     await move(db, Session, (target,), **counters, last_activity=later_activity(last_activity), updated_at=now())
     await _sum_totals(db, target)
     await sum_reported_cost(db, target)

@@ -22,6 +22,7 @@ MAX_BYTES = 16 * 1024 * 1024
 
 _seq = col(TranscriptEntry.seq)
 
+
 # One statement, because a stream has many and small entries.
 _APPEND = text("""
     INSERT INTO transcript_entries (session_id, transcript_id, seq, uuid, entry)
@@ -30,7 +31,6 @@ _APPEND = text("""
 """).bindparams(bindparam("session_id", type_=Uuid()), bindparam("transcript_id", type_=Uuid()), bindparam("start", type_=BigInteger()))
 
 
-def transcript_id(project_key: str, sdk_session_id: str, subpath: str) -> UUID:
 class Missing(NamedTuple):
     """What is known to be missing: transcripts that lie unread on some machine, and entries of streams."""
 
@@ -38,6 +38,7 @@ class Missing(NamedTuple):
     entries: int
 
 
+def transcript_id(project_key: str, sdk_session_id: str, subpath: str) -> UUID:
     """Return the id of a stream."""
     return derived_id(project_key, sdk_session_id, subpath)
 
@@ -68,7 +69,6 @@ async def find_transcripts(db: AsyncSession, session_id: UUID, sdk_session_id: s
     return list(rows.scalars().all())
 
 
-async def find_stream(db: AsyncSession, project_key: str, sdk_session_id: str, subpath: str) -> Transcript | None:
 async def list_pending_transcripts(db: AsyncSession, host: str, *, limit: int = 50, cursor: str | None = None) -> Page[Transcript]:
     """Return the streams whose files a machine has, and nobody has read yet."""
     checked_limit(limit)
@@ -103,6 +103,7 @@ async def forget_host(db: AsyncSession, session_id: UUID, transcript_id: UUID) -
     await db.execute(update(Transcript).where(*here).values(host=None).execution_options(synchronize_session=False))
 
 
+async def find_stream(db: AsyncSession, project_key: str, sdk_session_id: str, subpath: str) -> Transcript | None:
     """Return the stream that an agent SDK knows by this name, or None where there is none."""
     query = select(Transcript).where(*_of_sdk_session(project_key, sdk_session_id), col(Transcript.subpath) == readable(subpath))
     query = query.where(col(Transcript.id) == transcript_id(project_key, sdk_session_id, subpath)).limit(1)
@@ -195,6 +196,7 @@ async def clear_entries(db: AsyncSession, transcript: Transcript) -> None:
     here = (col(TranscriptEntry.session_id) == transcript.session_id, col(TranscriptEntry.transcript_id) == transcript.id)
     await db.execute(delete(TranscriptEntry).where(*here).execution_options(synchronize_session=False))
     transcript.next_seq = transcript.projected_seq = 0
+    transcript.is_masked = False
 
 
 async def all_uuids(db: AsyncSession, transcript: Transcript) -> set[str]:
