@@ -2,6 +2,7 @@
 
 import asyncio
 import logging
+import os
 import signal
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager, suppress
@@ -16,8 +17,9 @@ from pydantic import SecretStr
 from session_db import crud, server
 from session_db.crud.presence import create_presence
 from session_db.database import async_session, get_async_session
+from session_db.ids import new_id
 from session_db.live import Lagged, Stopping, Watcher, get_hub
-from session_db.models import Session, TokenCreate
+from session_db.models import Session, TokenCreate, Transcript
 from session_db.server import create_app
 from tests.databases import Database
 from tests.factories import event, make_session, message
@@ -35,7 +37,7 @@ async def living(app: FastAPI) -> AsyncIterator[None]:
 @pytest.fixture
 def app(fresh_database: Database, monkeypatch: pytest.MonkeyPatch) -> FastAPI:
     """The application, whose chores do not let a test wait."""
-    for name in ("LEASES_SECONDS", "ERASE_SECONDS", "LOOK_SECONDS"):
+    for name in ("LEASES_SECONDS", "ERASE_SECONDS", "LOOK_SECONDS", "PENDING_SECONDS"):
         monkeypatch.setattr(server, name, 0.05)
     return create_app(fresh_database.settings)
 
@@ -78,6 +80,28 @@ class TestChores:
         async with living(app), asyncio.timeout(10):
             while (session := await session_of(session_id)) is None or session.status != "idle":
                 await asyncio.sleep(0.02)
+
+    async def test_a_transcript_of_this_machine_that_could_not_be_read_is_looked_for_and_what_is_missing_counted(
+        self, app: FastAPI
+    ) -> None:
+        async with get_async_session() as db:
+            session_id = (await make_session(db)).id
+            for name, host in (("a", os.uname().nodename), ("b", "elsewhere")):
+                stream = Transcript(
+                    id=new_id(),
+                    session_id=session_id,
+                    project_key="p",
+                    sdk_session_id=name,
+                    source="hooks",
+                    host=host,
+                    file_path=f"/{name}",
+                )
+                db.add(stream)
+            db.add(Transcript(id=new_id(), session_id=session_id, project_key="p", sdk_session_id="c", gaps=5))
+        async with living(app):
+            # The one that would be here is gone, and is waited for no longer.
+            lines = {"session_db_transcripts_pending 1.0", "session_db_transcript_gaps 5.0"}
+            await soon(lambda: lines <= set(app.state.metrics.text().decode().splitlines()))
 
     async def test_one_that_fails_is_told_once_and_tried_again(
         self, app: FastAPI, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture

@@ -22,10 +22,12 @@ from session_db.api.observing import Observing
 from session_db.api.routes import ROUTERS
 from session_db.api.routes.login import Failures
 from session_db.capture.drain import drain
+from session_db.capture.reading import ReadReport, read_pending
 from session_db.crud import erase_deleted_sessions
 from session_db.crud.presence import delete_expired_presence
 from session_db.crud.sdk_sessions import delete_old_tombstones
-from session_db.database import close_db, init_db
+from session_db.crud.transcripts import get_missing
+from session_db.database import close_db, get_async_session, init_db
 from session_db.database.batches import in_batches
 from session_db.database.violations import DRIVER_ERRORS
 from session_db.errors import Unavailable
@@ -44,6 +46,7 @@ LEASES_SECONDS = 15.0
 ERASE_SECONDS = 5.0
 LOOK_SECONDS = 5.0
 DRAIN_SECONDS = 0.5
+PENDING_SECONDS = 60.0
 """Rests between the chores of the service."""
 
 logger = logging.getLogger(__name__)
@@ -148,12 +151,18 @@ async def _do_chores(metrics: Metrics) -> None:
     async def drain_spool() -> None:
         await drain(get_settings())
 
+    async def read_transcripts() -> None:
+        await read_pending(get_settings(), ReadReport())
+        async with get_async_session() as db:
+            metrics.lacks(await get_missing(db))
+
     await _keep(init_db, TABLES_SECONDS, once=True)
     await asyncio.gather(
         _keep(look, LOOK_SECONDS),
         _keep(end_leases, LEASES_SECONDS),
         _keep(erase, ERASE_SECONDS),
         _keep(drain_spool, DRAIN_SECONDS),
+        _keep(read_transcripts, PENDING_SECONDS),
     )
 
 

@@ -2,16 +2,19 @@
 
 import json
 import re
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from typing import Any
 from uuid import UUID, uuid4
 
 import pytest
 
+from session_db.capture.spool import spool_of
 from session_db.cli import sessions
 from session_db.cli.output import one_line
 from session_db.cli.session_view import _tree
 from session_db.models import Agent
+from session_db.settings import get_settings
 from tests.capture.recorded import BACKGROUND, CLEARED, TRANSCRIPTS, copy_of, recording
 from tests.cli.conftest import CommandLine
 
@@ -119,3 +122,58 @@ class TestWidths:
         assert "└ general-purpose Look" in shown
         assert "Bash  echo from-sub" in shown
         assert max(map(len, (listed.partition("More:")[0] + shown).splitlines())) <= 40
+
+
+class TestCalls:
+    def show(self, cli: CommandLine, *payloads: dict[str, Any]) -> str:
+        for payload in payloads:
+            event = {"session_id": str(CLEARED), "cwd": "/home/dev/demo", "tool_name": "Bash"} | payload
+            spool_of(get_settings()).put(json.dumps(event).encode(), {}, "buildbox")
+        return cli("sessions", "show", str(CLEARED)).stdout
+
+    @pytest.fixture(autouse=True)
+    def home(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setenv("SESSION_DB_HOME", str(tmp_path))
+        monkeypatch.setattr("session_db.capture.drain.HELD", timedelta(0))
+
+    def test_each_is_one_line_that_says_how_it_ended(self, cli: CommandLine) -> None:
+        calls: dict[str, list[dict[str, Any]]] = {
+            "ran": [{"hook_event_name": "PostToolUse", "tool_response": {"stdout": "hi"}, "duration_ms": 5}],
+            "broke": [{"hook_event_name": "PostToolUseFailure", "error": "Exit code 3"}],
+            "stopped": [{"hook_event_name": "PostToolUseFailure", "error": "stop", "is_interrupt": True}],
+            "classified": [{"hook_event_name": "PermissionDenied", "reason": "too dangerous"}],
+            "refused": [{"hook_event_name": "PostToolBatch", "tool_calls": [{"tool_use_id": "refused", "tool_response": "no"}]}],
+            "killed": [],
+        }
+        told: list[dict[str, Any]] = [{"hook_event_name": "UserPromptSubmit", "prompt": "go", "prompt_id": "p"}]
+        for call, ends in calls.items():
+            about = {"tool_use_id": call, "tool_input": {"command": call}}
+            told += [{**about, "hook_event_name": "PreToolUse"}, *({**about, **end} for end in ends)]
+        output = self.show(cli, *told)
+        lines = [line for line in output.splitlines() if " Bash " in line]
+        marks = {call: line.partition(" Bash ")[0].split()[-1] for call in calls for line in lines if f"  {call}" in line}
+        assert marks == {"ran": "✓", "broke": "✗", "stopped": "■", "classified": "⊘", "refused": "⊘", "killed": "○"}
+        assert "broke  Exit code 3" in output
+        assert "denied  classified  too dangerous" in output
+        assert "denied  refused" in output
+        assert len(lines) == len(calls)
+        ended = self.show(cli, {"hook_event_name": "SessionEnd"})
+        assert "◌  Bash  unfinished  killed" in ended
+
+    def test_a_transcript_that_was_not_read_is_said_to_be_missing(self, cli: CommandLine) -> None:
+        assert "missing" not in self.show(cli, {"hook_event_name": "UserPromptSubmit", "prompt": "go", "prompt_id": "p"})
+        output = self.show(cli, {"hook_event_name": "SessionEnd", "transcript_path": f"/p/{CLEARED}.jsonl"})
+        assert "1 transcript, not read yet: hooks told what is shown" in output
+        assert cli.json("sessions", "show", str(CLEARED))["missing"] == {"pending": 1, "entries": 0}
+
+    def test_a_call_that_its_client_denied_is_shown_so(self, cli: CommandLine, tmp_path: Path) -> None:
+        path = copy_of(BACKGROUND, tmp_path)
+        lines = [json.loads(line) for line in path.read_text().splitlines()]
+        result = next(line for line in lines if line["type"] == "user" and isinstance(line["message"]["content"], list))
+        result["toolDenialKind"], result["message"]["content"][0]["is_error"] = "user-rejected", True
+        path.write_text("".join(json.dumps(line) + "\n" for line in lines))
+        cli("import", str(path))
+        assert re.search("⊘ .* Write  denied  ", cli("sessions", "show", str(BACKGROUND)).stdout)
+        assert "denied" in [event["outcome"] for event in cli.json("events", "list", str(BACKGROUND))["items"]]
+        assert "denied" in cli("events", "list", str(BACKGROUND), "--type", "ToolResultBlock").stdout
+        assert re.search("⊘ ToolResultBlock .*  denied", cli("tail", str(BACKGROUND), "--after", "0.0", "--no-follow").stdout)

@@ -99,7 +99,7 @@ class TestShow:
     def test_json_is_one_object_with_the_agreed_names(self, cli: CommandLine) -> None:
         cli("import", str(recording(BACKGROUND)))
         shown = cli.json("sessions", "show", str(BACKGROUND))
-        assert list(shown) == ["session", "agents", "messages", "events"]
+        assert list(shown) == ["session", "agents", "messages", "events", "missing"]
         tokens = ("input_tokens", "output_tokens", "cache_read_tokens", "cache_write_tokens")
         for name in tokens:
             assert shown["session"][f"total_{name}"] == sum(agent[name] for agent in shown["agents"])

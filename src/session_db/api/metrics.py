@@ -13,6 +13,7 @@ from prometheus_client.multiprocess import MultiProcessCollector, mark_process_d
 
 from session_db.capture.spool import spool_of
 from session_db.crud import AppendedEvent, AppendedMessage
+from session_db.crud.transcripts import Missing
 from session_db.database import get_engine
 from session_db.live import get_hub
 from session_db.models.table import now
@@ -66,6 +67,14 @@ class Metrics:
             "session_db_spool_oldest_seconds", "How long the first of those that wait has waited.",
             multiprocess_mode="livemax", registry=registry,
         )  # fmt: skip
+        self._pending = Gauge(
+            "session_db_transcripts_pending", "Transcripts that lie on some machine, and that nobody has read yet.",
+            multiprocess_mode="livemax", registry=registry,
+        )  # fmt: skip
+        self._gaps = Gauge(
+            "session_db_transcript_gaps", "Entries of transcripts that are known to be missing.",
+            multiprocess_mode="livemax", registry=registry,
+        )  # fmt: skip
         if DIRECTORY not in os.environ:
             ProcessCollector(registry=registry)
 
@@ -95,6 +104,11 @@ class Metrics:
     def opened(self, number: int) -> None:
         """Count streams that were opened, or with -1 one that ended."""
         self._streams.inc(number)
+
+    def lacks(self, missing: Missing) -> None:
+        """Note what is known to be missing."""
+        self._pending.set(missing.pending)
+        self._gaps.set(missing.entries)
 
     def look(self) -> None:
         """Note what is not told but looked at: the pool of this event loop, and whether its hub listens."""

@@ -14,7 +14,18 @@ from session_db.capture.spool import spool_of
 from session_db.cli.inputs import JSON, Yes, is_interactive
 from session_db.cli.output import console, messages_console, one_line, print_json, printable
 from session_db.cli.running import fail, run
-from session_db.database import RevisionChange, current_revision, database_facts, downgrade_db, head, init_db, reset_db, upgrade_db
+from session_db.crud.transcripts import get_missing, list_pending_hosts
+from session_db.database import (
+    RevisionChange,
+    current_revision,
+    database_facts,
+    downgrade_db,
+    get_async_session,
+    head,
+    init_db,
+    reset_db,
+    upgrade_db,
+)
 from session_db.database.url import shown_url
 from session_db.errors import InvalidInput, SessionDBError
 from session_db.models.table import now
@@ -150,10 +161,26 @@ async def _checks() -> list[Check]:
     try:
         facts = await database_facts()
         checks.append(Check("server", "ok", f"PostgreSQL {facts.version}, {facts.size_bytes / 1024**2:.1f} MiB in {where()}"))
-        checks.append(_migrations(await current_revision()))
+        revision = await current_revision()
+        checks.append(_migrations(revision))
+        if revision == head():
+            checks.append(await _transcripts())
     except SessionDBError as error:
         checks.append(Check("server", "failed", error.message, "Start the server, or correct SESSION_DB_URL."))
     return [*checks, _disk(), _spool()]
+
+
+async def _transcripts() -> Check:
+    async with get_async_session() as db:
+        pending, entries = await get_missing(db)
+        hosts = await list_pending_hosts(db) if pending else []
+    found = f"{pending} were not read yet, {entries} entries are missing"
+    if pending:
+        named = ", ".join(f"{host} ({count})" for host, count in hosts)
+        return Check("transcripts", "warning", found, f"Run session-db drain, or session-db import, where they are: {named}.")
+    if entries:
+        return Check("transcripts", "warning", found, "Run session-db import where the client's own files are.")
+    return Check("transcripts", "ok", found)
 
 
 def _migrations(revision: str | None) -> Check:

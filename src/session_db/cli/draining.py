@@ -6,6 +6,7 @@ from typing import Annotated
 import typer
 
 from session_db.capture.drain import DrainReport, drain
+from session_db.capture.reading import read_pending
 from session_db.capture.spool import Spool, spool_of
 from session_db.cli.asking import service_url
 from session_db.cli.failing import fail
@@ -27,13 +28,18 @@ def drain_(
     url: Annotated[str | None, typer.Option(metavar="URL", help="Send them to this service instead, which writes them.")] = None,
     as_json: JSON = False,  # noqa: FBT002  a command-line flag
 ) -> None:
-    """Write the events that hooks captured. The service and every reading command do it by themselves."""
+    """Write the events that hooks captured, and read transcripts of this machine that could not be read before.
+
+    The service does it by itself, and so does every reading command with the events.
+    """
     if url is not None:
         _forward(url, as_json=as_json)
         return
 
     async def work() -> DrainReport:
-        return await drain(get_settings())
+        report = await drain(get_settings())
+        await read_pending(get_settings(), report)
+        return report
 
     report = run(work, as_json=as_json, drains=False)
     if as_json:
@@ -42,6 +48,8 @@ def drain_(
         return
     spool = spool_of(get_settings())
     console().print(f"{report.events} events were written, {report.known} were known, and {len(report.transcripts)} transcripts read.")
+    if report.told:
+        console().print(f"{report.told} messages were made of what hooks told: their transcripts cannot be read here.")
     if report.deleted:
         console().print(f"{report.deleted} events of deleted sessions were left out.")
     _print_bad(report.bad, spool)

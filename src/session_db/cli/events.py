@@ -15,13 +15,14 @@ from rich.text import Text
 from session_db.cli.inputs import JSON, Cursor, Limit
 from session_db.cli.output import console, count, duration, facts, is_narrow, one_line, print_json, printable, quoted
 from session_db.cli.running import refuse_bytes, refuse_others, run
-from session_db.cli.session_view import telling_input
+from session_db.cli.session_view import CALL_MARKS, telling_input
 from session_db.cli.sessions import Key, WorkingDir, find_session
 from session_db.crud import Page, get_agent_log, list_agent_logs, list_agents
 from session_db.database import UnitOfWork, get_async_session
 from session_db.errors import InvalidInput, NotFound
 from session_db.models import AgentLog
 from session_db.models.agent_logs import EventCategory, event_json
+from session_db.models.outcomes import outcome_of
 
 app = typer.Typer(help="List and show the events of a session.", no_args_is_help=True)
 
@@ -104,7 +105,10 @@ def _what(event: AgentLog) -> Text:
     text = event.content or event.tool_output or ""
     if event.tool_input_bytes is not None:
         text = f"({count(event.tool_input_bytes)}B)" if event.tool_input is None else telling_input(event.tool_input)
-    return Text.assemble((one_line(event.tool_name or ""), "bold"), "  " if event.tool_name and text else "", one_line(text))
+    outcome = outcome_of(event)
+    ended = "" if outcome in {None, "ok"} else f"{outcome}  "
+    between = "  " if event.tool_name and (ended or text) else ""
+    return Text.assemble((one_line(event.tool_name or ""), "bold"), between, (ended, CALL_MARKS[outcome or "ok"][1]), one_line(text))
 
 
 @app.command()

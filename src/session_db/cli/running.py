@@ -93,9 +93,9 @@ async def _have_tables() -> None:
 
 async def _drain_some() -> None:
     """Write what hooks captured, as much as nobody waits for; what goes wrong with it is no reason not to read."""
-    waiting = get_settings().home / "spool" / "new"
+    spool = get_settings().home / "spool"
     try:
-        if not waiting.is_dir() or next(waiting.iterdir(), None) is None:
+        if not any(next(waiting.iterdir(), None) for waiting in (spool / "new", spool / "held") if waiting.is_dir()):
             return
         from session_db.capture.drain import drain  # noqa: PLC0415  what it needs takes time to import, and mostly nothing waits
 

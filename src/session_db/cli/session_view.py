@@ -16,9 +16,24 @@ from rich.text import Text
 from session_db.cli.output import ago, console, count, dollars, duration, facts, is_narrow, one_line, printable, status_text
 from session_db.crud import Page
 from session_db.crud.erasing import ErasureReport
+from session_db.crud.transcripts import Missing
 from session_db.models import Agent, AgentLog, Session
+from session_db.models.outcomes import outcomes_in
+from session_db.models.sessions import ENDED_STATUSES
 
 _MESSAGE_LINES = 6
+_BEGINNINGS = frozenset({"ToolUseBlock", "PreToolUse"})
+_ENDS = frozenset({"ToolResultBlock", "PostToolUse", "PostToolUseFailure", "PermissionDenied"})
+CALL_MARKS = {
+    "ok": ("✓", "green"),
+    "failed": ("✗", "bold red"),
+    "denied": ("⊘", "yellow"),
+    "interrupted": ("■", "yellow"),
+    "unfinished": ("◌", "yellow"),
+    "running": ("○", "yellow"),
+}
+"""Mark and style of a call, by how it ended."""
+
 # What a person looks for in a call, by the tools' common names of it.
 _TELLING_INPUTS = ("command", "file_path", "path", "pattern", "query", "url", "prompt", "description", "name")
 
@@ -31,6 +46,7 @@ class Shown:
     agents: list[Agent]
     messages: list[dict[str, Any]]
     events: list[AgentLog]
+    missing: Missing
     more_agents: bool = False
 
 
@@ -97,7 +113,7 @@ def print_erased(report: ErasureReport) -> None:
 def print_shown(shown: Shown) -> None:
     """Print header, agents, last messages and timeline."""
     out = console()
-    out.print(_header(shown.session))
+    out.print(_header(shown.session, shown.missing))
     out.print(_agents(shown))
     if shown.messages:
         out.print(_heading("Conversation", len(shown.messages), shown.session.message_count))
@@ -113,7 +129,7 @@ def _heading(title: str, shown: int, total: int) -> Text:
     return heading.append(f"  last {shown} of {total}" if shown < total else f"  {total}", style="dim")
 
 
-def _header(session: Session) -> Panel:
+def _header(session: Session, missing: Missing) -> Panel:
     kind = Text.assemble(f"{session.session_type} · ", status_text(session.status))
     rows: list[tuple[str, Text | str | None]] = [
         ("session", str(session.id)),
@@ -130,6 +146,8 @@ def _header(session: Session) -> Panel:
             ),
         ),
         ("forked from", str(session.forked_from) if session.forked_from else None),
+        ("secrets", secrets_text(session.secrets_masked) if session.secrets_masked else None),
+        ("missing", _missing(missing)),
         ("error", session.error_message),
     ]
     return Panel(facts(rows), title=Text(one_line(session.display_name), style="bold"), title_align="left", border_style="dim")
@@ -144,6 +162,20 @@ def _cost(session: Session) -> str:
     unattributed = session.reported_cost - session.total_cost
     reported = f"{cost} (the client reports {dollars(session.reported_cost)}"
     return f"{reported}; unattributed {dollars(unattributed)})" if abs(unattributed) >= 1e-6 else f"{reported})"  # noqa: PLR2004  a millionth is rounding
+
+
+def secrets_text(masked: int) -> str:
+    """Say how many secrets were masked."""
+    return f"{masked:,} {'secret' if masked == 1 else 'secrets'} masked"
+
+
+def _missing(missing: Missing) -> str | None:
+    parts = []
+    if missing.pending:
+        parts.append(f"{missing.pending} {'transcript' if missing.pending == 1 else 'transcripts'}, not read yet: hooks told what is shown")
+    if missing.entries:
+        parts.append(f"{missing.entries:,} {'entry' if missing.entries == 1 else 'entries'} of transcripts")
+    return "; ".join(parts) or None
 
 
 def tokens_text(read: int, written: int, cache_read: int, cache_write: int) -> str:
@@ -210,8 +242,7 @@ def _message(message: dict[str, Any]) -> Padding:
 
 def _timeline(shown: Shown) -> Table:
     names = {agent.id: agent.agent_type for agent in shown.agents}
-    results = {event.tool_use_id: event for event in shown.events if event.event_type == "ToolResultBlock"}
-    calls = {event.tool_use_id for event in shown.events if event.event_type == "ToolUseBlock"}
+    calls = _Calls(shown)
     table = Table(box=None, padding=(0, 1), header_style="dim", expand=True)
     table.add_column("at", justify="right", no_wrap=True, min_width=8)
     if not is_narrow():
@@ -221,9 +252,9 @@ def _timeline(shown: Shown) -> Table:
     if not is_narrow():
         table.add_column("took", justify="right", no_wrap=True, min_width=8)
     for event in shown.events:
-        if event.event_type == "ToolResultBlock" and event.tool_use_id in calls:
+        if calls.has_better(event):
             continue
-        mark, what, took = _row(event, results.get(event.tool_use_id))
+        mark, what, took = calls.row(event) if event.event_type in _BEGINNINGS else _row(event)
         at = _since(shown.session.created_at, event.timestamp)
         agent = names.get(event.agent_id, "") if event.agent_id else ""
         cells = (Text(at, style="dim"), Text(one_line(agent), style="dim"), mark, what, Text(took, style="dim"))
@@ -236,17 +267,41 @@ def _since(start: datetime, moment: datetime) -> str:
     return f"{seconds:+.1f} s" if abs(seconds) < 3600 else f"{moment:%m-%d %H:%M}"  # noqa: PLR2004  an hour
 
 
-def _row(event: AgentLog, result: AgentLog | None) -> tuple[Text, Text, str]:
-    """Return mark, description and duration of an event; a call is shown with its result."""
-    if event.event_type == "ToolUseBlock":
-        what = Text(one_line(event.tool_name or "tool"), style="bold").append(f"  {telling_input(event.tool_input)}", style="not bold")
-        if result is None:
-            return Text("○", style="yellow"), what, ""
-        failed = isinstance(result.payload, dict) and result.payload.get("is_error") is True
-        if failed:
-            what.append(f"  {one_line(result.tool_output or '')}", style="not bold red")
-        took = duration(timedelta(milliseconds=result.duration_ms)) if result.duration_ms is not None else ""
-        return Text("✗", style="bold red") if failed else Text("✓", style="green"), what, took
+class _Calls:
+    """The calls among the events that are shown: each is one line, with its result."""
+
+    def __init__(self, shown: Shown) -> None:
+        self._outcomes = outcomes_in(shown.events)
+        self._results = {event.tool_use_id: event for event in shown.events if event.event_type in _ENDS}
+        self._results |= {event.tool_use_id: event for event in shown.events if event.event_type == "ToolResultBlock"}
+        begun = {(event.tool_use_id, event.event_type) for event in shown.events if event.event_type in _BEGINNINGS}
+        self._better = {"PreToolUse": {call for call, kind in begun if kind == "ToolUseBlock"}}
+        self._better |= {kind: {call for call, _ in begun} for kind in _ENDS}
+        self._over = {agent.id for agent in shown.agents if agent.status in {"complete", "failed"}}
+        self._is_over = shown.session.status in ENDED_STATUSES
+
+    def has_better(self, event: AgentLog) -> bool:
+        """Say whether another line shows what an event tells."""
+        return event.tool_use_id is not None and event.tool_use_id in self._better.get(event.event_type, ())
+
+    def row(self, event: AgentLog) -> tuple[Text, Text, str]:
+        """Return mark, description and duration of a call."""
+        call = event.tool_use_id or ""
+        result = self._results.get(call)
+        outcome = self._outcomes.get(call, "unfinished" if self._is_over or event.agent_id in self._over else "running")
+        mark, style = CALL_MARKS[outcome]
+        what = Text(one_line(event.tool_name or "tool"), style="bold")
+        if outcome not in {"ok", "failed", "running"}:
+            what.append(f"  {outcome}", style=f"not bold {style}")
+        what.append(f"  {telling_input(event.tool_input)}", style="not bold")
+        if outcome != "ok" and result is not None:
+            what.append(f"  {one_line(result.tool_output or result.content or '')}", style=f"not bold {style}")
+        took = duration(timedelta(milliseconds=result.duration_ms)) if result and result.duration_ms is not None else ""
+        return Text(mark, style=style), what, took
+
+
+def _row(event: AgentLog) -> tuple[Text, Text, str]:
+    """Return mark, description and duration of an event that is no call."""
     if event.event_type == "ThinkingBlock":
         return Text("·", style="dim"), Text(one_line(event.content or "thinking"), style="dim italic"), ""
     text = event.content or event.tool_output or event.tool_name or ""

@@ -26,6 +26,7 @@ from session_db.crud import (
 )
 from session_db.crud.erasing import ErasureReport, get_deleted_session, get_erasure_report
 from session_db.crud.sdk_sessions import delete_old_tombstones
+from session_db.crud.transcripts import get_missing
 from session_db.database import UnitOfWork, get_async_session, in_transaction
 from session_db.database.batches import in_batches
 from session_db.errors import InvalidInput, NotFound
@@ -197,7 +198,8 @@ async def load(key: str, working_dir: str | None = None, *, messages: int, event
         session = await find_session(db, key, working_dir)
         agents, more_agents = await _all_agents(db, session.id)
         last_messages = await load_messages_paginated(db, session.id, messages) if messages else []
-        return Shown(session, agents, last_messages, await _last_events(db, session, events), more_agents=more_agents)
+        last_events = await _last_events(db, session, events)
+        return Shown(session, agents, last_messages, last_events, await get_missing(db, session.id), more_agents=more_agents)
 
 
 async def _all_agents(db: UnitOfWork, session_id: UUID) -> tuple[list[Agent], bool]:
@@ -226,4 +228,5 @@ def shown_json(shown: Shown) -> dict[str, object]:
         "agents": [model_json(AgentRead.model_validate(agent)) for agent in shown.agents],
         "messages": shown.messages,
         "events": [event_json(event) for event in shown.events],
+        "missing": shown.missing._asdict(),
     }

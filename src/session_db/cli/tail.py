@@ -16,7 +16,7 @@ from session_db.capture.drain import drain
 from session_db.cli.inputs import JSON
 from session_db.cli.output import console, one_line, status_text
 from session_db.cli.running import run
-from session_db.cli.session_view import telling_input
+from session_db.cli.session_view import CALL_MARKS, telling_input
 from session_db.cli.sessions import WorkingDir, find_session
 from session_db.crud import list_sessions
 from session_db.database import get_async_session
@@ -39,7 +39,7 @@ _DRAIN_SECONDS = 0.5
 _NAME = 8
 """Characters of its id that tell a session from others; the last ones are random."""
 
-_MARKS = {"PostToolUseFailure": ("✗", "bold red"), "StopFailure": ("✗", "bold red"), "PermissionRequest": ("?", "bold yellow")}
+_MARKS = {"StopFailure": ("✗", "bold red"), "PermissionRequest": ("?", "bold yellow")}
 
 
 def add_to(app: typer.Typer) -> None:
@@ -181,12 +181,16 @@ def _message(data: dict[str, Any]) -> Text:
 
 
 def _event(data: dict[str, Any]) -> Text:
-    mark, style = _MARKS.get(data["event_type"], ("·", "dim"))
+    outcome = data["outcome"]
+    ended = CALL_MARKS[outcome] if outcome not in {None, "ok"} else ("·", "dim")
+    mark, style = _MARKS.get(data["event_type"], ended)
     at = datetime.fromisoformat(data["timestamp"]).astimezone().strftime("%H:%M:%S")
     what = Text(one_line(data["event_type"]))
     if data["tool_name"]:
         what.append(f"  {one_line(data['tool_name'])}", style="bold").append(f"  {telling_input(data['tool_input'])}")
-    told = data["content"] or data["tool_output"]
+    if outcome in {"denied", "interrupted"}:
+        what.append(f"  {outcome}", style=style)
+    told = data["tool_output"] if data["tool_input"] is not None else data["content"] or data["tool_output"]
     if told:
         what.append(f"  {one_line(told[:200])}", style="dim")
     return Text.assemble((f"{at} ", "dim"), (f"{mark} ", style), what)

@@ -10,6 +10,7 @@ from sqlalchemy.orm import query_expression
 from sqlmodel import Field
 
 from session_db.ids import new_id
+from session_db.models.outcomes import Outcome, outcome_of
 from session_db.models.search import words_index
 from session_db.models.table import BigInt, ForeignJSON, Input, Model, Text, UtcDateTime, flag, moment, now
 from session_db.models.values import Id, Int32, Int64, Moment, described_by
@@ -107,6 +108,7 @@ class AgentLogRead(AgentLogBase):
     truncated: bool = False
     timestamp: datetime
     recorded_at: datetime
+    outcome: Outcome | None = Field(default=None, description="How its call ended, as far as this event tells.")
 
 
 class AgentLogWhole(AgentLogRead):
@@ -118,4 +120,5 @@ class AgentLogWhole(AgentLogRead):
 def event_json(log: AgentLog, *, whole: bool = False) -> dict[str, Any]:
     """Return an event as JSON, with its payload or without. What its sender wrote is left as it is: Pydantic refuses some keys of it."""
     fields = AgentLogRead.model_validate(log).model_dump(mode="json", exclude={"tool_input"})
-    return fields | {"tool_input": log.tool_input} | ({"payload": log.payload} if whole else {})
+    fields |= {"tool_input": log.tool_input, "outcome": outcome_of(log)}
+    return fields | ({"payload": log.payload} if whole else {})
