@@ -3,6 +3,7 @@
 import asyncio
 from datetime import UTC, datetime
 from decimal import Decimal
+from pathlib import Path
 from typing import Any
 from uuid import UUID
 
@@ -14,7 +15,9 @@ from session_db.crud.transcripts import append_entries, ensure_transcript
 from session_db.crud.usage import put_usage
 from session_db.database import get_async_session, get_engine
 from session_db.models import Agent
+from tests.api.conftest import ClientWith
 from tests.capture.recorded import BACKGROUND, recording
+from tests.capture.test_redaction import MASK, SECRET, planted
 from tests.factories import make_agent
 
 ODD = '{"a" : 1.50,\t"a":"\\u0000\\ud800", "b":1e400}'
@@ -82,6 +85,31 @@ async def sums(client: AsyncClient, path: str, **asked: str) -> list[dict[str, A
     assert answer.status_code == 200, answer.text
     items: list[dict[str, Any]] = answer.json()["items"]
     return items
+
+
+class TestSecrets:
+    async def test_entries_are_for_those_who_may_do_all(self, client_with: ClientWith, tmp_path: Path) -> None:
+        await import_recordings([planted(tmp_path)])
+        path = f"/api/sessions/{BACKGROUND}/transcripts"
+        reader, admin = await client_with("read"), await client_with("admin")
+        streams = (await reader.get(path)).json()["items"]
+        for stream in streams:
+            assert (await reader.get(f"{path}/{stream['id']}")).json() == stream
+            for entries in ("entries", "entries.jsonl", "entries/0"):
+                refused = await reader.get(f"{path}/{stream['id']}/{entries}")
+                assert (refused.status_code, refused.json()["code"]) == (403, "forbidden")
+                assert (await admin.get(f"{path}/{stream['id']}/{entries}")).status_code == 200
+            assert SECRET in (await admin.get(f"{path}/{stream['id']}/entries.jsonl")).text
+        assert (SECRET in str(streams), MASK in str(streams)) == (False, True)
+
+    async def test_whoever_reads_finds_none(self, client_with: ClientWith, tmp_path: Path) -> None:
+        await import_recordings([planted(tmp_path)])
+        reader, session = await client_with("read"), f"/api/sessions/{BACKGROUND}"
+        assert (await reader.get(session)).json()["secrets_masked"] > 10
+        for path in ("/api/sessions", session, f"{session}/agents", f"/api/messages/{BACKGROUND}", f"/api/events/{BACKGROUND}"):
+            answer = await reader.get(path)
+            assert (answer.status_code, SECRET in answer.text) == (200, False), path
+        assert MASK in (await reader.get(f"/api/messages/{BACKGROUND}")).text
 
 
 class TestUsage:

@@ -11,6 +11,7 @@ from session_db import crud
 from session_db.api.answers import JSONAnswer, PageOf
 from session_db.api.dependencies import Cursor, Limit, SessionId, found, needs, page_of_session
 from session_db.api.errors import problems
+from session_db.capture.redaction import masked
 from session_db.crud.transcripts import stream_entries
 from session_db.database import DatabaseSession, get_async_session
 from session_db.models import Transcript, TranscriptEntryRead, TranscriptRead
@@ -38,9 +39,9 @@ async def list_transcripts(session_id: SessionId, db: DatabaseSession, limit: Li
 
 
 def _json(transcript: Transcript) -> dict[str, Any]:
-    """Return a stream as JSON; what its sender wrote is left as it is: Pydantic refuses some keys of it."""
+    """Return a stream as JSON; what its sender wrote is left as it is, but for secrets: Pydantic refuses some keys of it."""
     fields = TranscriptRead.model_validate(transcript).model_dump(mode="json", exclude=_FOREIGN)
-    return fields | {name: getattr(transcript, name) for name in _FOREIGN}
+    return fields | {name: masked(getattr(transcript, name)).value for name in _FOREIGN}
 
 
 @router.get("/{transcript_id}", response_model=TranscriptRead, responses=problems(404), dependencies=[needs("read")])
@@ -49,7 +50,7 @@ async def get_transcript(session_id: SessionId, transcript_id: TranscriptId, db:
     return JSONAnswer(_json(found(await crud.get_transcript(db, session_id, transcript_id), "transcript", transcript_id)))
 
 
-@router.get("/{transcript_id}/entries", response_model=PageOf[TranscriptEntryRead], responses=problems(404), dependencies=[needs("read")])
+@router.get("/{transcript_id}/entries", response_model=PageOf[TranscriptEntryRead], responses=problems(404), dependencies=[needs("admin")])
 async def list_transcript_entries(  # noqa: PLR0913, PLR0917  each is a parameter
     session_id: SessionId,
     transcript_id: TranscriptId,
@@ -58,14 +59,17 @@ async def list_transcript_entries(  # noqa: PLR0913, PLR0917  each is a paramete
     limit: Limit = 50,
     cursor: Cursor = None,
 ) -> dict[str, Any]:
-    """List the entries of a stream in their order. One of more than 16 kB shows its size alone."""
+    """List the entries of a stream in their order. One of more than 16 kB shows its size alone.
+
+    Entries are verbatim, with the secrets that are masked elsewhere: hence the scope.
+    """
     found(await crud.get_transcript(db, session_id, transcript_id), "transcript", transcript_id)
     entries = await crud.list_transcript_entries(db, session_id, transcript_id, after_seq=after_seq, limit=limit, cursor=cursor)
     return await page_of_session(db, session_id, entries)
 
 
 @router.get(
-    "/{transcript_id}/entries.jsonl", response_class=StreamingResponse, responses=problems(404) | _LINES, dependencies=[needs("read")]
+    "/{transcript_id}/entries.jsonl", response_class=StreamingResponse, responses=problems(404) | _LINES, dependencies=[needs("admin")]
 )
 async def download_transcript(session_id: SessionId, transcript_id: TranscriptId, db: DatabaseSession) -> StreamingResponse:
     """Read a whole stream as JSON lines, each as its sender wrote it."""
@@ -80,7 +84,7 @@ async def _lines(session_id: UUID, transcript_id: UUID) -> AsyncIterator[str]:
             yield f"{entry}\n"
 
 
-@router.get("/{transcript_id}/entries/{seq}", response_class=Response, responses=problems(404) | _ENTRY, dependencies=[needs("read")])
+@router.get("/{transcript_id}/entries/{seq}", response_class=Response, responses=problems(404) | _ENTRY, dependencies=[needs("admin")])
 async def get_transcript_entry(
     session_id: SessionId,
     transcript_id: TranscriptId,
