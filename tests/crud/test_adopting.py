@@ -79,6 +79,15 @@ class TestAdopt:
         bindings = (await db.execute(select(SDKSession))).scalars()
         assert {binding.moved_from: binding.session_id for binding in bindings} == {chat.id: last.id, workflow.id: last.id}
 
+    async def test_what_was_masked_in_both_is_added_up(self, db: UnitOfWork) -> None:
+        chat, _, _ = await recorded(db)
+        workflow = await make_session(db, session_slug="feature")
+        chat.secrets_masked, workflow.secrets_masked = 3, 4
+        await db.flush()
+        await make_agent(db, workflow, agent_type="build", sdk_session_id=str(chat.id))
+        await db.refresh(workflow)
+        assert workflow.secrets_masked == 7
+
     async def test_a_new_agent_adopts_too(self, db: UnitOfWork) -> None:
         chat, _, _ = await recorded(db)
         workflow = await make_session(db, session_slug="feature")

@@ -62,7 +62,8 @@ def _progress(size: int) -> Iterator[Callable[[int], None]]:
 
 def report_json(report: ImportReport) -> dict[str, object]:
     """Return the report as it is printed for programs."""
-    names = ("sessions_new", "sessions_updated", "sessions_unchanged", "sessions_deleted", "entries", "events", "messages", "usage")
+    sessions = ("sessions_new", "sessions_updated", "sessions_unchanged", "sessions_deleted")
+    names = (*sessions, "entries", "events", "messages", "usage", "secrets_masked")
     problems = [{"path": str(problem.path), "line": problem.line, "reason": problem.reason} for problem in report.problems.values()]
     return {name: getattr(report, name) for name in names} | {"session_ids": list(map(str, report.session_ids)), "problems": problems}
 
@@ -85,6 +86,7 @@ def print_report(report: ImportReport) -> None:
         (report.events, "events"),
         (report.messages, "messages"),
         (report.usage, "answers with their cost"),
+        (report.secrets_masked, "secrets masked"),
     ):
         table.add_row(f"{number:,}", what)
     console().print(table)
