@@ -133,6 +133,9 @@ class TestInstall:
     def test_a_hook_that_would_work_in_gits_place_is_never_put(self) -> None:
         assert {"WorktreeCreate", "WorktreeRemove"} & set(EVENTS) == set()
 
+    def test_one_that_the_model_would_read_of_is_never_put(self) -> None:
+        assert {"PreCompact", "PostCompact"} & set(EVENTS) == set()
+
     def test_an_older_client_gets_what_it_knows(self) -> None:
         assert events_of((1, 0, 54)) == [
             "PreToolUse",
@@ -140,7 +143,6 @@ class TestInstall:
             "Notification",
             "Stop",
             "SubagentStop",
-            "PreCompact",
             "UserPromptSubmit",
         ]
 

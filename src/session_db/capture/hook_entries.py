@@ -19,9 +19,9 @@ Transport = Literal["spool", "http"]
 
 EVENTS: dict[str, Version] = {
     "PreToolUse": (1, 0, 41), "PostToolUse": (1, 0, 41), "Notification": (1, 0, 41), "Stop": (1, 0, 41), "SubagentStop": (1, 0, 41),
-    "PreCompact": (1, 0, 48), "UserPromptSubmit": (1, 0, 54), "SessionStart": (1, 0, 62), "SessionEnd": (1, 0, 85),
+    "UserPromptSubmit": (1, 0, 54), "SessionStart": (1, 0, 62), "SessionEnd": (1, 0, 85),
     "SubagentStart": (2, 0, 43), "PermissionRequest": (2, 0, 45), "Setup": (2, 1, 10), "TeammateIdle": (2, 1, 33),
-    "TaskCompleted": (2, 1, 33), "ConfigChange": (2, 1, 49), "InstructionsLoaded": (2, 1, 69), "PostCompact": (2, 1, 76),
+    "TaskCompleted": (2, 1, 33), "ConfigChange": (2, 1, 49), "InstructionsLoaded": (2, 1, 69),
     "Elicitation": (2, 1, 76), "ElicitationResult": (2, 1, 76), "StopFailure": (2, 1, 78), "CwdChanged": (2, 1, 83),
     "TaskCreated": (2, 1, 84), "PermissionDenied": (2, 1, 89), "PostToolUseFailure": (2, 1, 119), "MessageDisplay": (2, 1, 152),
     "DirectoryAdded": (2, 1, 219), "PostToolBatch": (2, 1, 330), "UserPromptExpansion": (2, 1, 330), "PreModelSwitch": (2, 1, 330),
@@ -30,6 +30,8 @@ EVENTS: dict[str, Version] = {
 """Events that a hook only observes, with the version of the client that has them for sure: an older one refuses an unknown name.
 
 Never WorktreeCreate and WorktreeRemove: a hook there does git's work in its place. Not FileChanged: it watches files that somebody names.
+Nor PreCompact and PostCompact: the client writes into the conversation, where the model reads it, which hooks ran there. SessionStart tells
+of a compaction, too.
 """
 
 SPOOLED_ALWAYS = frozenset({"SessionStart", "Setup", "SessionEnd"})
