@@ -99,7 +99,11 @@ class TestRecord:
     async def test_the_agent_is_one_of_the_session_that_is_named(self) -> None:
         async with get_async_session() as db:
             workflow = await make_session(db, session_type="full", session_slug="feature", working_dir="/home/dev/demo")
-        for options in (record(session="feature", agent_type="plan", checkpoint_id=3), record(session=workflow.id, agent_type="build")):
+        here = sdk.ClaudeAgentOptions(cwd="/home/dev/demo/src")
+        for options in (
+            record(here, session="feature", agent_type="plan", checkpoint_id=3),
+            record(session=workflow.id, agent_type="build"),
+        ):
             session_id = uuid4()
             await tell(options, hook(session_id, "UserPromptSubmit", prompt="Plan it"))
             await drain(get_settings())
@@ -110,7 +114,8 @@ class TestRecord:
     async def test_the_store_alone_makes_the_same_agent(self) -> None:
         async with get_async_session() as db:
             workflow = await make_session(db, session_type="full", session_slug="feature", working_dir="/home/dev/demo")
-        options, session_id = record(session="feature", agent_type="plan", checkpoint_id=3), uuid4()
+        here = sdk.ClaudeAgentOptions(cwd="/home/dev/demo/src")
+        options, session_id = record(here, session="feature", agent_type="plan", checkpoint_id=3), uuid4()
         await options.session_store.append({"project_key": "p", "session_id": str(session_id)}, [said(session_id, "Plan it")])
         (agent,) = await agents_of(workflow.id)
         assert (agent.agent_type, agent.checkpoint_id, agent.sdk_session_id) == ("plan", 3, str(session_id))
@@ -178,6 +183,6 @@ class TestRecorded:
         assert [message async for message in recorded(given(lost))] == [lost]
         async with async_session() as db:
             (stream,) = await list_transcripts(db, session_id)
-            events = (await db.execute(select(AgentLog.event_type).where(col(AgentLog.session_id) == session_id))).scalars().all()
+            events = (await db.execute(select(col(AgentLog.event_type)).where(col(AgentLog.session_id) == session_id))).scalars().all()
         assert stream.gaps == 1
         assert "MirrorErrorMessage" in events

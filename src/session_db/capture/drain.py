@@ -10,12 +10,12 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import timedelta
 from itertools import islice
-from pathlib import Path
 from uuid import UUID
 
 from sqlalchemy.exc import DBAPIError, IntegrityError
 from sqlalchemy.ext.asyncio import AsyncSession
 
+from session_db.capture.binding import bind_as_wanted, cleared_before, note_cleared
 from session_db.capture.hook_events import ENDS_TURN, HookEvent, parse, row_of
 from session_db.capture.reading import ReadReport, host_of, read_transcript, transcript_of
 from session_db.capture.record import StreamName, bound_session
@@ -25,11 +25,11 @@ from session_db.capture.telling import tell
 from session_db.capture.turns import note_turns
 from session_db.crud.agent_logs import append_agent_logs
 from session_db.crud.agents import ENDED_EARLY, end_agents_below, ensure_agent
-from session_db.crud.sdk_sessions import bind_sdk_session, get_sdk_session, main_agent_id, sdk_key
-from session_db.crud.sessions import get_session, get_session_by_slug, update_session
+from session_db.crud.sdk_sessions import sdk_key
+from session_db.crud.sessions import update_session
 from session_db.database import UnitOfWork, in_transaction
 from session_db.database.violations import translate
-from session_db.errors import Conflict, InvalidInput, NotFound, SessionDBError
+from session_db.errors import Conflict, InvalidInput, NotFound
 from session_db.ids import derived_id
 from session_db.models import Agent, AgentCreate, Session, SessionUpdate
 from session_db.models.table import now
@@ -157,7 +157,7 @@ async def _drain_batch(spool: Spool, batch: Sequence[HookEvent], settings: Setti
     for event in batch:
         by_session[sdk_key(event.sdk_session_id, event.project_key)].append(event)
     for events in by_session.values():
-        for event in await _drain_session(events, spool, report):
+        for event in await _drain_session(events, spool, report, cleared_before(events[0], batch)):
             # Killed before this, the next drain finds their ids.
             if event.captured.name not in transcripts:
                 _let_go(spool, event, report, is_read=False)
@@ -197,10 +197,10 @@ def _may_grow(event: HookEvent) -> bool:
     return timedelta(0) <= now() - event.captured.captured_at < LAG
 
 
-async def _drain_session(events: list[HookEvent], spool: Spool, report: DrainReport) -> list[HookEvent]:
+async def _drain_session(events: list[HookEvent], spool: Spool, report: DrainReport, cleared: HookEvent | None = None) -> list[HookEvent]:
     """Write the events of an SDK session, and return those that are done; where one cannot be written, the others are, one by one."""
     try:
-        fresh = await _write(functools.partial(_record, events=events))
+        fresh = await _write(functools.partial(_record, events=events, cleared=cleared))
     except NotFound:
         # Its session was deleted, and stays so.
         report.deleted += len(events)
@@ -209,7 +209,7 @@ async def _drain_session(events: list[HookEvent], spool: Spool, report: DrainRep
         return []
     except _Unwritable as error:
         if len(events) > 1:
-            return [done for event in events for done in await _drain_session([event], spool, report)]
+            return [done for event in events for done in await _drain_session([event], spool, report, cleared)]
         _set_aside(spool, events[0].captured.name, str(error), report)
         return []
     report.events += fresh
@@ -249,13 +249,14 @@ def _set_aside(spool: Spool, name: str, reason: str, report: DrainReport) -> Non
     report.bad += 1
 
 
-async def _record(db: AsyncSession, events: Sequence[HookEvent]) -> int:
+async def _record(db: AsyncSession, events: Sequence[HookEvent], cleared: HookEvent | None) -> int:
     """Write the events of one SDK session, and what they say of it, and return how many were new."""
     first = events[0]
     project_key = first.project_key
-    await _bind_as_wanted(db, first, project_key)
+    await bind_as_wanted(db, first, cleared)
     name = StreamName(project_key, first.sdk_session_id, host=readable(first.captured.host)[:255])
     session, agent_id, _ = await bound_session(db, name, first.captured.captured_at)
+    await note_cleared(db, session, cleared)
     main = await ensure_agent(db, _main_agent(first, session.id, agent_id))
     agents = {event.sdk_agent_id: await _sub_agent(db, event, main) for event in _first_of_each(events)} | {None: main}
     rows = [row_of(event, session.id, agents[event.sdk_agent_id].id) for event in events]
@@ -274,36 +275,6 @@ def _first_of_each(events: Sequence[HookEvent]) -> list[HookEvent]:
     """Return the first event of each sub-agent."""
     firsts = {event.sdk_agent_id: event for event in reversed(events) if event.sdk_agent_id is not None}
     return list(reversed(firsts.values()))
-
-
-async def _bind_as_wanted(db: AsyncSession, event: HookEvent, project_key: str) -> None:
-    """Bind an SDK session that is not bound yet to the session that the agent's environment names."""
-    wanted = event.captured.environment.get("SESSION_DB_SESSION")
-    key = sdk_key(event.sdk_session_id, project_key)
-    if not wanted or await get_sdk_session(db, key) is not None:
-        return
-    try:
-        session = await _named(db, wanted, event.word("cwd"))
-    except SessionDBError as error:
-        logger.warning("SESSION_DB_SESSION=%s: %s", wanted, error.message)
-        session = None
-    if session is None:
-        logger.warning("SESSION_DB_SESSION=%s names no session; the agent gets one of its own.", wanted)
-        return
-    await bind_sdk_session(db, key, session.id, main_agent_id(session.id, event.sdk_session_id), "environment")
-
-
-async def _named(db: AsyncSession, wanted: str, directory: str | None) -> Session | None:
-    """Return the session with this id, or with this slug in the directory or the nearest one above it."""
-    try:
-        return await get_session(db, UUID(wanted))
-    except ValueError:
-        pass
-    for above in [Path(directory), *Path(directory).parents] if directory else []:
-        session = await get_session_by_slug(db, readable(wanted), readable(str(above)))
-        if session is not None:
-            return session
-    return None
 
 
 def _main_agent(event: HookEvent, session_id: UUID, agent_id: UUID) -> AgentCreate:

@@ -206,7 +206,7 @@ async def all_uuids(db: AsyncSession, transcript: Transcript) -> set[str]:
         col(TranscriptEntry.transcript_id) == transcript.id,
         col(TranscriptEntry.uuid).is_not(None),
     )
-    return set((await db.execute(query)).scalars())
+    return {uuid for uuid in (await db.execute(query)).scalars() if uuid is not None}
 
 
 async def known_uuids(db: AsyncSession, transcript: Transcript, uuids: Collection[str]) -> set[str]:

@@ -14,6 +14,7 @@ import logging
 import socket
 from collections.abc import AsyncIterable, AsyncIterator
 from dataclasses import asdict, replace
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar, cast, get_args
 from uuid import UUID
 
@@ -55,7 +56,7 @@ def record(
 
     Args:
         options: the SDK's options; they are not changed.
-        session: id or slug of a session that the agent belongs to; unset: a new one gets a session of its own.
+        session: id of a session that the agent belongs to, or its slug in the agent's directory or above; unset: a session of its own.
         agent_type: what a new agent is in it: spec, plan, build, …
         checkpoint_id: which checkpoint a new agent works on.
 
@@ -70,7 +71,8 @@ def record(
             f"session_store: the options have a {type(options.session_store).__name__} already; leave it out, record() adds its own.",
             field="session_store",
         )
-    store = PostgresSessionStore(session=session, agent_type=agent_type, checkpoint_id=checkpoint_id)
+    directory = str(Path(options.cwd or ".").absolute())
+    store = PostgresSessionStore(session=session, agent_type=agent_type, checkpoint_id=checkpoint_id, working_dir=directory)
     named = {"SESSION_DB_SESSION": session, "SESSION_DB_AGENT_TYPE": agent_type, "SESSION_DB_CHECKPOINT": checkpoint_id}
     environment = {RECORDER: "1"} | {name: str(value) for name, value in named.items() if value is not None}
 

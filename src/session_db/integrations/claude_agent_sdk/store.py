@@ -19,6 +19,7 @@ from weakref import WeakValueDictionary
 
 from sqlalchemy import func
 
+from session_db.capture.binding import find_session
 from session_db.capture.entries import moment_of
 from session_db.capture.record import Entry, OpenStream, StreamName, append_to_stream, new_entries, open_stream
 from session_db.capture.redaction import stored_text
@@ -102,10 +103,19 @@ class PostgresSessionStore:
         session: id or slug of a session that every new SDK session becomes an agent of; unset: each gets a session of its own.
         agent_type: what that agent is: spec, plan, build, …
         checkpoint_id: which checkpoint it works on.
+        working_dir: where a slug is looked for, and in the directories above it; unset: anywhere.
     """
 
-    def __init__(self, *, session: UUID | str | None = None, agent_type: str = "main", checkpoint_id: int | None = None) -> None:
+    def __init__(
+        self,
+        *,
+        session: UUID | str | None = None,
+        agent_type: str = "main",
+        checkpoint_id: int | None = None,
+        working_dir: str | None = None,
+    ) -> None:
         self._session = session
+        self._working_dir = working_dir
         self._agent_type, self._checkpoint_id = agent_type, checkpoint_id
         # US dollars that the client of an SDK session has reported: it begins with what its transcript says, or with nothing.
         self._reported: dict[str, float] = {}
@@ -223,9 +233,11 @@ class PostgresSessionStore:
         try:
             self._session = UUID(self._session)
         except ValueError:
-            session = await get_session_by_slug(db, str(self._session))
+            slug, directory = str(self._session), self._working_dir
+            session = await (get_session_by_slug(db, slug) if directory is None else find_session(db, slug, directory))
             if session is None:
-                raise NotFound(f"there is no session with the slug {self._session!r}; create it first.", slug=self._session) from None
+                where = "" if directory is None else f" in {directory} or above it"
+                raise NotFound(f"there is no session with the slug {slug!r}{where}; create it first.", slug=slug) from None
             self._session = session.id
         return self._session
 
