@@ -33,8 +33,8 @@ test-servers: $(READY) ## run the tests of the store on PostgreSQL 15 and throug
 	@$(BIN)/pytest -m "db and not large" -n 2 --server 15 $(STORE) $(ARGS)
 	@$(BIN)/pytest -m "db and not large" -n 2 --server pgbouncer $(STORE) $(ARGS)
 
-e2e: $(E2E) ## run the tests that need the Claude Agent SDK; installs it into .venv
-	@$(BIN)/pytest -m e2e $(ARGS)
+e2e: $(E2E) ## drive the real Claude Code and its SDK, a scripted model and no network around them; installs both into .venv
+	@$(BIN)/python scripts/loopback_only.py $(BIN)/python -m pytest -p tests.e2e.no_skips -m e2e $(or $(ARGS),-n 2 tests/e2e tests/integrations)
 
 check: $(READY) ## lint, formatting, types and layers
 	@$(BIN)/ruff check
