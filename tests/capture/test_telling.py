@@ -156,6 +156,13 @@ class TestConversation:
         assert (len(prompt["content"]), prompt["truncated"]) == (1_000_000, True)
         assert (answer["content"], "truncated" in answer) == ("y" * 20_000, False)
 
+    async def test_it_is_read_in_pages(self, settings: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setattr("session_db.capture.telling._PAGE", 2)
+        for number in range(5):
+            put_turn(settings, number, "I look.", "Done.")
+        await drain(settings)
+        assert [text for _, text in await spoken()] == [text for number in range(5) for text in (f"prompt {number}", "I look.", "Done.")]
+
     async def test_a_turn_without_an_end_takes_no_memory_without_an_end(self, settings: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setattr("session_db.capture.telling._LARGE_TURN", 500)
         put_turn(settings, 1, *(f"answer {number}" for number in range(20)))

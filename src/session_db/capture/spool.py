@@ -23,6 +23,9 @@ HELD = "held"
 BAD = "bad"
 REASON = ".reason"
 
+_WALL = slice(30, 50)
+"""Where the name of a file has the wall clock: behind the start of the machine and the time since then."""
+
 _HALF_WRITTEN_SECONDS = 24 * 60 * 60
 """After that nobody writes on any more."""
 
@@ -83,19 +86,23 @@ class Spool:
 
     def names(self) -> Iterator[str]:
         """Give the names of what waits, in the order it was captured; what comes meanwhile is left for the next time."""
-        try:
-            names = sorted(path.name for path in self._waiting.iterdir())
-        except FileNotFoundError:
-            return
         # Since each start of the machine the clock begins anew: the wall clock orders the starts.
-        boots = [list(of_boot) for _, of_boot in groupby(names, _boot_of)]
+        boots = [list(of_boot) for _, of_boot in groupby(sorted(self._names()), _boot_of)]
         for of_boot in sorted(boots, key=lambda of_boot: min(map(_wall_of, of_boot))):
             yield from of_boot
 
     def names_before(self, moment: datetime) -> list[str]:
         """Return the names of what was captured before a moment, the oldest first; a clock that was ahead is no reason to wait."""
-        earliest, latest = (int(each.timestamp() * 1e9) for each in (moment, datetime.now(UTC)))
-        return sorted((name for name in self.names() if not earliest <= _wall_of(name) <= latest), key=_wall_of)
+        # As texts: what is held is looked through twice a second.
+        earliest, latest = (f"{int(each.timestamp() * 1e9):020d}" for each in (moment, datetime.now(UTC)))
+        return sorted((name for name in self._names() if not earliest <= name[_WALL] <= latest), key=_wall_of)
+
+    def _names(self) -> list[str]:
+        try:
+            with os.scandir(self._waiting) as entries:
+                return [entry.name for entry in entries]
+        except FileNotFoundError:
+            return []
 
     def read(self, name: str) -> Captured:
         """Read an event.
