@@ -13,7 +13,7 @@ from sqlmodel import col
 from benchmarks.generator import generate
 from session_db import crud
 from session_db.crud import sdk_sessions, transcripts, usage
-from session_db.crud.agent_logs import get_tool_calls
+from session_db.crud.agent_logs import get_tool_calls, list_hook_events
 from session_db.crud.erasing import BATCH
 from session_db.crud.paging import encode_cursor
 from session_db.crud.tokens import is_valid, note_use
@@ -236,6 +236,21 @@ READS: dict[str, Case] = {
     ),
     "get_transcript_entry": Case(
         lambda db, at: crud.get_transcript_entry(db, at.recorded, at.stream, 2), {"pk_transcript_entries", "pk_sessions"}, 2 * DESCENT
+    ),
+    "list_pending_transcripts": Case(
+        lambda db, _: transcripts.list_pending_transcripts(db, "buildbox"), {"ix_transcripts_pending", "pk_sessions"}, DESCENT
+    ),
+    "list_pending_hosts": Case(lambda db, _: transcripts.list_pending_hosts(db), {"ix_transcripts_pending", "pk_sessions"}, DESCENT),
+    "get_missing": Case(
+        lambda db, _: transcripts.get_missing(db), {"ix_transcripts_pending", "ix_transcripts_gaps", "pk_sessions"}, 2 * DESCENT
+    ),
+    "get_missing of a session": Case(
+        lambda db, at: transcripts.get_missing(db, at.giant), {"ix_transcripts_pending", "ix_transcripts_gaps", "pk_sessions"}, 4 * DESCENT
+    ),
+    "list_hook_events": Case(
+        lambda db, at: list_hook_events(db, at.giant, "none", ["Stop"], after_index=2 * at.middle - 200, limit=500),
+        {"uq_agent_logs_session_id_event_index", "pk_sessions"},
+        WALKED,
     ),
     "find_transcripts": Case(
         lambda db, at: transcripts.find_transcripts(db, at.recorded, str(at.recorded), ""),

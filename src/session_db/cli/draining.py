@@ -28,9 +28,9 @@ def drain_(
     url: Annotated[str | None, typer.Option(metavar="URL", help="Send them to this service instead, which writes them.")] = None,
     as_json: JSON = False,  # noqa: FBT002  a command-line flag
 ) -> None:
-    """Write the events that hooks captured, and read transcripts of this machine that could not be read before.
+    """Write the events that hooks captured. The service and every reading command do it by themselves.
 
-    The service does it by itself, and so does every reading command with the events.
+    Transcripts of this machine that could not be read before are read, too, as the service does once a minute.
     """
     if url is not None:
         _forward(url, as_json=as_json)
