@@ -27,14 +27,14 @@ def hostile(max_examples: int) -> settings:
     )
 
 
-_NASTY = [
+NASTY_TEXTS = [
     *["\x00", "a\x00b", "\ud800", "\udfff", "\ud83d", "\udbff\udfff", "\u202eevil", "\u2066\u2069", "\ufeffmark", "\ufffe", "\uffff"],
     *["\x1b[2J", "\x7f", "\x85", "\u2028", "e\u0301", "\U0001f600", "", " ", "\n", "\\u0000", "x" * 300, "é" * 300],
     *["1e+23", '"1e+23"', "'; --", "%s", "{}", "null", "NaN", "-0", "../..", "/", "0001-01-01T00:00:00+23:59"],
     *(chr(plane << 16 | 0x1234) for plane in range(17)),
 ]
 
-TEXTS = st.text(st.characters(exclude_categories=()), max_size=20) | st.sampled_from(_NASTY)
+TEXTS = st.text(st.characters(exclude_categories=()), max_size=20) | st.sampled_from(NASTY_TEXTS)
 
 _LARGE = st.sampled_from([400, 3999, 4000, 4299, 4300, 5000]).map(lambda zeros: 10**zeros)
 

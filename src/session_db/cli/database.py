@@ -83,7 +83,7 @@ def downgrade(
 ) -> None:
     """Bring the tables back to an older revision, and drop what it cannot hold."""
     if not yes:
-        _ask(f"Downgrade {where()} to {revision} and lose what it cannot hold?", f"downgrade {revision} --yes", as_json=as_json)
+        ask(f"Downgrade {where()} to {revision} and lose what it cannot hold?", f"downgrade {revision} --yes", as_json=as_json)
     _move(downgrade_db, revision, f"Downgrading to {revision}", as_json=as_json)
 
 
@@ -123,7 +123,7 @@ def reset(
 ) -> None:
     """Drop all tables of session-db with everything in them, and make them anew."""
     if not yes:
-        _ask(f"Delete all sessions in {where()}?", "reset --yes", as_json=as_json)
+        ask(f"Delete all sessions in {where()}?", "reset --yes", as_json=as_json)
     run(reset_db, as_json=as_json, needs_tables=False)
     if as_json:
         print_json({"database": where(), "revision": head(), "reset": True})
@@ -131,7 +131,7 @@ def reset(
         console().print(f"Everything was deleted; the tables are new: {one_line(where())}.", markup=False)
 
 
-def _ask(question: str, command: str, *, as_json: bool) -> None:
+def ask(question: str, command: str, *, as_json: bool) -> None:
     """End the command unless a person at the terminal agrees."""
     if as_json or not is_interactive():
         fail(InvalidInput(f"nothing was deleted. Say that you mean it: session-db {command}"), as_json=as_json)

@@ -1,4 +1,4 @@
-"""The command ``export``: a session to take away, verbatim, to be read, or whole."""
+"""The command ``export``: a session to take away, verbatim, to be read, or whole; or all that there is."""
 
 import json
 import sys
@@ -9,11 +9,13 @@ import typer
 
 from session_db.capture.restoring import find_resumable
 from session_db.cli.inputs import JSON
+from session_db.cli.moving import export_all
 from session_db.cli.output import as_json as model_json
 from session_db.cli.running import refuse_others, run
-from session_db.cli.sessions import Key, WorkingDir, find_session
+from session_db.cli.sessions import WorkingDir, find_session
 from session_db.crud import Page, list_agent_logs, list_agents, list_messages, stream_entries
 from session_db.database import UnitOfWork, get_async_session
+from session_db.errors import InvalidInput
 from session_db.models import AgentRead, Session, SessionRead
 from session_db.models.agent_logs import event_json
 
@@ -27,18 +29,27 @@ def add_to(app: typer.Typer) -> None:
     app.command()(export)
 
 
-def export(
-    key: Key,
+def export(  # noqa: PLR0913, PLR0917  each is an option of the command
+    key: Annotated[str | None, typer.Argument(metavar="ID|SLUG", help="A session's id, or its slug.")] = None,
     working_dir: WorkingDir = None,
     format_: Annotated[
         str, typer.Option("--format", help="markdown (the conversation), jsonl (the transcript, byte for byte) or json (the whole record).")
     ] = "markdown",
+    everything: Annotated[
+        str | None, typer.Option("--all", metavar="FILE", help="Write the rows of all tables to a file for import; - is standard output.")
+    ] = None,
+    force: Annotated[bool, typer.Option("--force", help="Replace the file where it is there already.")] = False,  # noqa: FBT002
     as_json: JSON = False,  # noqa: FBT002  a command-line flag
 ) -> None:
-    """Write a session to standard output, however large it is."""
+    """Write a session to standard output, or all that there is to a file, however large it is."""
+    if everything is not None and key is None:
+        export_all(everything, force=force, as_json=as_json)
+        return
     chosen = "json" if as_json else format_
 
     async def work() -> None:
+        if key is None or everything is not None:
+            raise InvalidInput("name a session by its id or its slug, or say --all FILE; one of them.")
         refuse_others("format", chosen, Format)
         async with get_async_session() as db:
             session = await find_session(db, key, working_dir)

@@ -12,6 +12,7 @@ from rich.table import Table
 
 from session_db.capture.importer import ImportReport, import_recordings
 from session_db.capture.recordings import find_recordings
+from session_db.cli.moving import import_export, is_export
 from session_db.cli.output import console, messages_console, one_line, print_json
 from session_db.cli.running import run
 
@@ -26,13 +27,19 @@ def add_to(app: typer.Typer) -> None:
 def import_(
     paths: Annotated[
         list[Path] | None,
-        typer.Argument(help="Transcripts, project folders, or the folder of all projects.", show_default="~/.claude/projects"),
+        typer.Argument(
+            help="Transcripts, project folders, the folder of all projects; or a file of export --all (- is standard input).",
+            show_default="~/.claude/projects",
+        ),
     ] = None,
     restore_deleted: Annotated[bool, typer.Option("--restore-deleted", help="Import sessions that were deleted, too.")] = False,  # noqa: FBT002
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,  # noqa: FBT002
 ) -> None:
     """Import recorded Claude Code sessions. Goes on where the last import stopped; a second one changes nothing."""
     wanted = paths or [claude_directory() / "projects"]
+    if any(map(is_export, wanted)):
+        import_export(wanted, restore_deleted=restore_deleted, as_json=as_json)
+        return
     report = run(lambda: import_with_progress(wanted, restore_deleted=restore_deleted), as_json=as_json)
     if as_json:
         print_json(report_json(report))

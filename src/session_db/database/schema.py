@@ -47,9 +47,9 @@ async def reset_db() -> None:
     Raises:
         Conflict: as ``init_db``; or a table of somebody else refers to one of ours. Nothing is changed.
     """
-    async with _changing_tables() as connection:
-        await connection.run_sync(_drop)
-        await connection.run_sync(_migrate, "upgrade", "head")
+    async with changing_tables() as connection:
+        await connection.run_sync(drop_tables)
+        await connection.run_sync(migrate, "upgrade", "head")
 
 
 class RevisionChange(NamedTuple):
@@ -67,11 +67,11 @@ async def upgrade_db(revision: str = "head") -> RevisionChange:
         Conflict: as ``init_db``; or the tables are newer than that.
     """
     target = _target(revision, "head")
-    async with _changing_tables() as connection:
-        before = await _version(connection)
+    async with changing_tables() as connection:
+        before = await table_revision(connection)
         if before is not None and before > target:
             raise Conflict(f"the tables are of revision {before}, newer than {target}: session-db downgrade {target}.", revision=before)
-        await connection.run_sync(_migrate, "upgrade", target)
+        await connection.run_sync(migrate, "upgrade", target)
     return RevisionChange(before, target)
 
 
@@ -83,12 +83,12 @@ async def downgrade_db(revision: str) -> RevisionChange:
         Conflict: as ``init_db``; or the tables are older than that, or a table of somebody else refers to one that would go.
     """
     target = _target(revision, "base")
-    async with _changing_tables() as connection:
-        before = await _version(connection)
+    async with changing_tables() as connection:
+        before = await table_revision(connection)
         if target != "base" and (before is None or before < target):
             state = "there are no tables" if before is None else f"the tables are of revision {before}, older than {target}"
             raise Conflict(f"{state}: session-db upgrade {target}.", revision=before)
-        await connection.run_sync(_migrate, "downgrade", target)
+        await connection.run_sync(migrate, "downgrade", target)
     return RevisionChange(before, None if target == "base" else target)
 
 
@@ -116,17 +116,18 @@ async def current_revision() -> str | None:
     engine = create_engine(get_settings(), pooled=False)
     try:
         async with engine.connect() as connection:
-            return await _version(connection)
+            return await table_revision(connection)
     finally:
         await engine.dispose()
 
 
 def head() -> str:
     """Return the newest revision that this package has; their files are numbered."""
-    return max(_revisions())
+    return max(known_revisions())
 
 
-def _revisions() -> set[str]:
+def known_revisions() -> set[str]:
+    """Return the revisions that this package can make and bring up to date."""
     return {path.name.partition("_")[0] for path in (MIGRATIONS / "versions").glob("[0-9]*.py")}
 
 
@@ -134,7 +135,7 @@ def _target(revision: str, end: Literal["head", "base"]) -> str:
     """Return the revision to go to; they are in order, so they can be compared."""
     if revision == end:
         return head() if end == "head" else end
-    known = sorted(_revisions())
+    known = sorted(known_revisions())
     if revision not in known:
         raise InvalidInput(f"there is no revision {revision!r}; use {', '.join(known)} or {end}.", revision=revision)
     return revision
@@ -153,11 +154,15 @@ def alembic_config(**attributes: Any) -> "Config":
 
 
 @asynccontextmanager
-async def _changing_tables() -> AsyncIterator[AsyncConnection]:
-    """Give a connection whose transaction alone may change our tables; what fails changes nothing."""
+async def changing_tables(*, patience: str = "0") -> AsyncIterator[AsyncConnection]:
+    """Give a connection whose transaction alone may change our tables; what fails changes nothing.
+
+    ``patience`` is how long it waits for a lock that somebody else has, in PostgreSQL's words; 0: as long as it takes.
+    """
     engine = create_engine(get_settings(), pooled=False)
     try:
         async with engine.begin() as connection:
+            await connection.execute(text(f"SET LOCAL lock_timeout = '{patience}'"))
             await prepare_schema(connection)
             yield connection
     except DBAPIError as error:
@@ -181,10 +186,10 @@ async def prepare_schema(connection: AsyncConnection) -> None:
         await connection.execute(text("SELECT pg_advisory_xact_lock(hashtextextended('session_db create schema', 0))"))
         await connection.execute(text(f'CREATE SCHEMA IF NOT EXISTS "{schema}"'))
     await connection.execute(text(_LOCK))
-    version = await _version(connection)
+    version = await table_revision(connection)
     if version is None:
         await _refuse_foreign(connection)
-    elif version not in _revisions():
+    elif version not in known_revisions():
         raise Conflict(
             f"the tables are of revision {version}, which this session-db does not know (its newest is {head()}): upgrade session-db.",
             revision=version,
@@ -193,6 +198,18 @@ async def prepare_schema(connection: AsyncConnection) -> None:
         # Writers lock their sessions first, so they wait here, and those that came before are awaited: later a change of another table
         # and a writer could each have what the other one wants.
         await connection.execute(text("LOCK TABLE sessions IN EXCLUSIVE MODE"))
+
+
+async def keep_revision(connection: AsyncConnection) -> None:
+    """Let nobody change the tables, which must be up to date, until the transaction ends.
+
+    Raises:
+        Conflict: they are not.
+    """
+    await connection.execute(text(_LOCK.replace("lock(", "lock_shared(")))
+    revision = await table_revision(connection)
+    if revision != head():
+        raise Conflict(f"the tables are of revision {revision}, and this needs {head()}: run session-db init.", revision=revision)
 
 
 async def _refuse_foreign(connection: AsyncConnection) -> None:
@@ -209,7 +226,8 @@ async def _refuse_foreign(connection: AsyncConnection) -> None:
         )
 
 
-async def _version(connection: AsyncConnection) -> str | None:
+async def table_revision(connection: AsyncConnection) -> str | None:
+    """Return the revision of the tables that a connection sees, or None where there are none."""
     # A connection that was used before (a pooler's) remembers names that it did not find, until it locks another table: here pg_class.
     if not await connection.scalar(text("SELECT to_regclass(:name) FROM pg_class LIMIT 1"), {"name": VERSION_TABLE}):
         return None
@@ -217,12 +235,14 @@ async def _version(connection: AsyncConnection) -> str | None:
     return revision
 
 
-def _migrate(connection: Connection, direction: Literal["upgrade", "downgrade"], revision: str) -> None:
+def migrate(connection: Connection, direction: Literal["upgrade", "downgrade"], revision: str) -> None:
+    """Let Alembic bring the tables of the connection's schema to a revision."""
     from alembic import command  # noqa: PLC0415  see alembic_config
 
     getattr(command, direction)(alembic_config(connection=connection), revision)
 
 
-def _drop(connection: Connection) -> None:
+def drop_tables(connection: Connection) -> None:
+    """Drop all tables and sequences of ours that the connection's schema has."""
     METADATA.drop_all(connection)
     connection.execute(text(f"DROP TABLE IF EXISTS {VERSION_TABLE}"))

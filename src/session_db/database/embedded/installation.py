@@ -13,7 +13,7 @@ import platform
 import shutil
 import subprocess
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import lru_cache
@@ -74,6 +74,11 @@ def wheel_postgres_version() -> str:
     return _postgres_version(_wheel_package() / INSTALLATION / "bin")
 
 
+def wheel_program(name: str) -> Path:
+    """Return one of the wheel's client programs, which need no copy: they run as ourselves, and not for long."""
+    return _wheel_package() / INSTALLATION / "bin" / name
+
+
 def _install(installation: Installation) -> None:
     """Copy the binaries into place, all or nothing, and remove the copies of other versions that nobody uses."""
     package = _wheel_package()
@@ -91,20 +96,40 @@ def _install(installation: Installation) -> None:
         os.close(lock)
 
 
-def _copy(package: Path, fresh: Path, target: Path) -> None:
-    source = package / INSTALLATION
-    destination = fresh / PACKAGE / INSTALLATION
+@contextmanager
+def upgrading_programs(parent: Path, old: int) -> Iterator[tuple[Path, Path]]:
+    """Yield the programs of an older major version, and ours, with all that pg_upgrade needs: in a copy that is gone afterwards."""
+    package = _wheel_package()
+    versions = {directory: _postgres_version(directory / "bin").partition(".")[0] for directory in package.glob("pginstall*")}
+    source = next((directory for directory, version in versions.items() if version == str(old)), None)
+    if source is None:
+        raise EmbeddedServerError(
+            f"the database was made by PostgreSQL {old}, and {DISTRIBUTION} {_wheel_version()} brings {_listed(versions.values())}: export "
+            "all with the session-db that made it (session-db export --all), and import that with this one and another SESSION_DB_HOME."
+        )
+    parent.mkdir(mode=0o755, exist_ok=True)
+    _remove_unused(parent, keep=expected_installation(parent).directory)
+    directory = Path(tempfile.mkdtemp(prefix="upgrading-", dir=parent))
+    # Whoever installs another version now leaves it alone.
+    lock = open_lock(directory / "in-use.lock")
+    fcntl.flock(lock, fcntl.LOCK_SH)
     try:
-        for part, omitted in (("lib/postgresql", "pgxs"), ("share/postgresql", "doc")):
-            shutil.copytree(source / part, destination / part, ignore=shutil.ignore_patterns(omitted))
-        (destination / "bin").mkdir()
-        for name in PROGRAMS:
-            shutil.copy(source / "bin" / name, destination / "bin")
-        for libraries in (package.with_name(f"{PACKAGE}.libs"), package / ".dylibs"):
-            if libraries.exists():
-                shutil.copytree(libraries, fresh / libraries.relative_to(package.parent))
+        for each in (source, package / INSTALLATION):
+            _copy_programs(each, directory, sorted(path.name for path in (each / "bin").iterdir()))
+        _copy_libraries(package, directory)
+        _let_everybody_read(directory)
+        yield directory / PACKAGE / source.name / "bin", directory / PACKAGE / INSTALLATION / "bin"
+    finally:
+        shutil.rmtree(directory, ignore_errors=True)
+        os.close(lock)
+
+
+def _copy(package: Path, fresh: Path, target: Path) -> None:
+    try:
+        _copy_programs(package / INSTALLATION, fresh, PROGRAMS)
+        _copy_libraries(package, fresh)
         _let_everybody_read(fresh)
-        version = _postgres_version(destination / "bin")
+        version = _postgres_version(fresh / PACKAGE / INSTALLATION / "bin")
         (fresh / "version").write_text(version, encoding="ascii")
         (fresh / "in-use.lock").touch(mode=0o600)
         # Once for all files: a power failure must not leave empty ones behind the final name.
@@ -113,6 +138,25 @@ def _copy(package: Path, fresh: Path, target: Path) -> None:
     except BaseException:
         shutil.rmtree(fresh, ignore_errors=True)
         raise
+
+
+def _listed(versions: Iterable[str]) -> str:
+    return " and ".join(sorted(versions))
+
+
+def _copy_programs(source: Path, fresh: Path, programs: Iterable[str]) -> None:
+    destination = fresh / PACKAGE / source.name
+    for part, omitted in (("lib/postgresql", "pgxs"), ("share/postgresql", "doc")):
+        shutil.copytree(source / part, destination / part, ignore=shutil.ignore_patterns(omitted))
+    (destination / "bin").mkdir()
+    for name in programs:
+        shutil.copy(source / "bin" / name, destination / "bin")
+
+
+def _copy_libraries(package: Path, fresh: Path) -> None:
+    for libraries in (package.with_name(f"{PACKAGE}.libs"), package / ".dylibs"):
+        if libraries.exists():
+            shutil.copytree(libraries, fresh / libraries.relative_to(package.parent))
 
 
 def _let_everybody_read(directory: Path) -> None:

@@ -8,8 +8,8 @@ import sys
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 
-from session_db.database.embedded import cluster, ownership
-from session_db.database.embedded.installation import MAJOR_VERSION, used_installation
+from session_db.database.embedded import cluster, ownership, upgrade
+from session_db.database.embedded.installation import used_installation
 from session_db.database.embedded.supervisor import Plan
 from session_db.errors import EmbeddedServerError
 
@@ -31,6 +31,8 @@ def launch(home: Path, start_lock: int, *, idle_seconds: float, settings: Mappin
     with _plan(home, start_lock, idle_seconds=idle_seconds, settings=settings) as plan:
         answer = _run_supervisor(plan)
     word, _, reason = answer.partition("\n")
+    if word == "ok":
+        upgrade.remove_remains(home)
     if word in {"", "ok", "ended"}:
         return reason
     if word != "error":
@@ -40,13 +42,12 @@ def launch(home: Path, start_lock: int, *, idle_seconds: float, settings: Mappin
 
 @contextlib.contextmanager
 def _plan(home: Path, start_lock: int, *, idle_seconds: float, settings: Mapping[str, str]) -> Iterator[Plan]:
-    data = home / "data"
-    _check_major_version(data)
-    user = ownership.server_user(data)
-    owner = ownership.owner_name()
-    socket_directory = ownership.socket_directory(home)
     state = home.stat()
     cluster_name = f"session-db-{state.st_dev:x}-{state.st_ino:x}"
+    upgrade.bring_up_to_date(home, cluster_name, settings)
+    user = ownership.server_user(home / "data")
+    owner = ownership.owner_name()
+    socket_directory = ownership.socket_directory(home)
     with used_installation(ownership.programs_parent(home)) as (installation, installation_lock):
         yield Plan(
             home=str(home),
@@ -71,19 +72,6 @@ def _put_long_log_aside(log: Path) -> None:
     with contextlib.suppress(FileNotFoundError):
         if log.stat().st_size > LOG_BYTES:
             log.replace(log.with_suffix(".log.old"))
-
-
-def _check_major_version(data: Path) -> None:
-    try:
-        version = (data / "PG_VERSION").read_text(encoding="ascii").strip()
-    except FileNotFoundError:
-        return
-    if version != str(MAJOR_VERSION):
-        raise EmbeddedServerError(
-            f"{data} was made by PostgreSQL {version}, and this version of session-db brings {MAJOR_VERSION}: dump it with the session-db "
-            "that made it and restore it with this one, or set SESSION_DB_HOME to another directory.",
-            data=str(data),
-        )
 
 
 def _run_supervisor(plan: Plan) -> str:

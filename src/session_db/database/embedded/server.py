@@ -26,6 +26,7 @@ from session_db.database.embedded.supervisor import (
     try_lock,
     unlock_and_close,
 )
+from session_db.database.embedded.upgrade import is_upgrading
 from session_db.errors import EmbeddedServerError
 
 # A starter whose server was killed while it started tries again.
@@ -123,15 +124,16 @@ class EmbeddedServer:
 
     def run_program(self, name: str, arguments: Sequence[str] = (), **options: Any) -> subprocess.CompletedProcess[Any]:
         """Run one of the client programs on our database; options are those of ``subprocess.run``."""
+        command = [str(self.program(name)), *arguments]
+        return subprocess.run(command, **self.program_options, **options)  # noqa: S603, PLW1510 - our own; the caller says what a failure means.
+
+    @property
+    def program_options(self) -> dict[str, Any]:
+        """What a client program must be started with to reach our database, as options of ``subprocess``."""
         host = self._socket_host()
         environment = {key: value for key, value in os.environ.items() if not key.startswith("PG")}
         connection = {"PGHOST": host, "PGPORT": "5432", "PGUSER": cluster.ROLE, "PGDATABASE": cluster.DATABASE}
-        return subprocess.run(  # noqa: S603, PLW1510 - our own program; the caller says what a failure means.
-            [str(self.program(name)), *arguments],
-            env=environment | connection,
-            pass_fds=() if self._data is None else (self._data,),
-            **options,
-        )
+        return {"env": environment | connection, "pass_fds": () if self._data is None else (self._data,)}
 
     def _socket_host(self) -> str:
         if self._data is None:
@@ -173,7 +175,11 @@ class EmbeddedServer:
         start_lock = open_lock(self.home / "start.lock")
         try:
             # Whoever waits looks for itself, so that all go on at once when the server is there.
-            _wait_until(lambda: self._is_ready() or self._start(start_lock), f"another process to start the server of {self.home}")
+            _wait_until(
+                lambda: self._is_ready() or self._start(start_lock),
+                f"another process to start the server of {self.home}",
+                takes_longer=lambda: is_upgrading(self.home),
+            )
         finally:
             unlock_and_close(start_lock)
 
@@ -248,9 +254,11 @@ def _is_open(descriptor: int | None, state: os.stat_result | None) -> bool:
         return False
 
 
-def _wait_until(condition: Callable[[], bool], what: str) -> None:
+def _wait_until(condition: Callable[[], bool], what: str, *, takes_longer: Callable[[], bool] = lambda: False) -> None:
     deadline = time.monotonic() + WAIT_SECONDS
     while not condition():
+        if takes_longer():
+            deadline = time.monotonic() + WAIT_SECONDS
         if time.monotonic() > deadline:
             raise EmbeddedServerError(f"waited {WAIT_SECONDS:g} s for {what}, in vain: see server.log there.")
         time.sleep(POLL_SECONDS)

@@ -49,3 +49,7 @@ class EmbeddedServer:
     def run_program(self, name: str, arguments: Sequence[str] = (), **options: Any) -> Any:
         del name, arguments, options
         self._refuse()
+
+    @property
+    def program_options(self) -> dict[str, Any]:
+        self._refuse()
