@@ -79,6 +79,20 @@ class TestMoments:
         assert (await agents())["main"].status == "executing"
 
 
+class TestEnds:
+    @pytest.mark.parametrize("at_once", [True, False])
+    async def test_it_is_told_from_what_an_end_came_however_the_events_are_batched(self, settings: Settings, at_once: bool) -> None:
+        for number in range(2):
+            for name in ("UserPromptSubmit", "PreToolUse", "Stop", "SessionEnd"):
+                put(settings, name, prompt_id=str(number))
+                if not at_once:
+                    await drain(settings)
+        await drain(settings)
+        async with get_async_session() as db:
+            phases = await crud.list_agent_logs(db, SESSION, event_category="phase", whole=True)
+        assert [phase.payload["from"] for phase in phases] == ["idle", "idle"]
+
+
 class TestSubAgents:
     def start(self, settings: Settings) -> None:
         put(settings, "UserPromptSubmit", prompt_id="p")

@@ -35,6 +35,12 @@ def batch(*calls: Any) -> AgentLog:
     )
 
 
+def use(event_type: str, command: str, call: str | None = "t") -> AgentLog:
+    told = event(event_type, {}, call)
+    told.tool_name, told.tool_input = "Bash", {"command": command}
+    return told
+
+
 CALL, ASKED = event("ToolUseBlock"), event("PreToolUse")
 DONE = event("PostToolUse", {"tool_response": {"stdout": "hi", "interrupted": False}})
 
@@ -95,6 +101,20 @@ class TestOutcomesIn:
     )  # fmt: skip
     def test_a_call_ended_as_its_events_tell(self, events: list[AgentLog], outcome: str | None) -> None:
         assert outcomes_in(events) == ({} if outcome is None else {"t": outcome})
+
+    @pytest.mark.parametrize(
+        ("hooks", "outcome"),
+        [
+            ([], "denied"),
+            ([use("PreToolUse", "sleep 30")], "interrupted"),
+            ([use("PreToolUse", "sleep 30"), use("PermissionRequest", "sleep 30", None)], "denied"),
+            ([use("PreToolUse", "sleep 30"), use("PermissionRequest", "rm -rf /", None)], "interrupted"),
+        ],
+        ids=["no hook", "not asked", "asked", "asked of another"],
+    )
+    def test_a_call_that_was_rejected_and_not_asked_for_was_interrupted(self, hooks: list[AgentLog], outcome: str) -> None:
+        rejected = result(REJECTED, is_error=True, toolDenialKind="user-rejected")
+        assert outcomes_in([CALL, *hooks, rejected]) == outcomes_in([rejected, *hooks]) == {"t": outcome}
 
     def test_a_batch_tells_of_no_call_that_was_not_begun(self) -> None:
         assert outcomes_in([batch("t", None, 5), event("PostToolBatch", {"tool_calls": 5}, call=None)]) == {}

@@ -9,7 +9,7 @@ from collections.abc import Awaitable, Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import timedelta
-from itertools import islice
+from itertools import islice, zip_longest
 from uuid import UUID
 
 from sqlalchemy.exc import DBAPIError, IntegrityError
@@ -335,8 +335,9 @@ async def _note_session(db: AsyncSession, session: Session, fresh: Sequence[Hook
     if fresh and session.session_type == "chat" and session.host is None:
         session.host = readable(fresh[0].captured.host)[:255]
     told = [event for event in fresh if event.activity is not None]
-    for event in told:
-        if event is told[-1] or event.activity == "done":
+    for event, following in zip_longest(told, told[1:]):
+        # What stood before an end is told with it.
+        if following is None or "done" in {event.activity, following.activity}:
             changes: dict[str, str | None] = {"activity": event.activity}
             if session.session_type == "chat" and event.chat_status != session.status:
                 changes["status"] = event.chat_status

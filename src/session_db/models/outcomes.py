@@ -10,16 +10,16 @@ DENIAL = "toolDenialKind"
 """Where a transcript's line says that a call was not run, or not to its end; the payload of its result has it, too."""
 
 _INTERRUPTED = frozenset({"interrupted", "cancelled"})
+_REJECTED = "The user doesn't want to proceed with this tool use."
 # What older clients write into the result, and say nowhere else.
-_OF_OLDER_CLIENTS: dict[str, Outcome] = {
-    "[Request interrupted by user": "interrupted",
-    "The user doesn't want to proceed with this tool use.": "denied",
-}
+_OF_OLDER_CLIENTS: dict[str, Outcome] = {"[Request interrupted by user": "interrupted", _REJECTED: "denied"}
 
 
 class _Event(Protocol):
     event_type: str
+    tool_name: str | None
     tool_use_id: str | None
+    tool_input: Any
     tool_output: str | None
     payload: Any
 
@@ -50,25 +50,27 @@ def outcomes_in(events: Iterable[_Event]) -> dict[str, Outcome]:
     """Return how calls ended, by tool_use_id, as far as these events tell.
 
     The transcript says it better than a hook. Where hooks alone tell, a call that its batch answers, and that no hook tells the end of, was
-    denied: of one that was run they do.
+    denied: of one that was run they do. Where the transcript says that the user rejected a call, and hooks that nobody asked him, he
+    interrupted it.
     """
+    calls = [event for event in events if event.tool_use_id or event.event_type in {"PostToolBatch", "PermissionRequest"}]
+    asked = [(event.tool_name, event.tool_input) for event in calls if event.event_type == "PermissionRequest"]
+    unasked = {
+        event.tool_use_id for event in calls if event.event_type == "PreToolUse" and (event.tool_name, event.tool_input) not in asked
+    }
+    batches = [call for event in calls if event.event_type == "PostToolBatch" for call in _calls_of(event.payload)]
     outcomes: dict[str, Outcome] = {}
-    begun: set[str] = set()
-    answered: dict[str, Outcome] = {}
-    for event in events:
-        if event.event_type == "PostToolBatch":
-            answered |= dict.fromkeys(_calls_of(event.payload), "denied")
-        call = event.tool_use_id
-        if call is None:
-            continue
-        begun.add(call)
-        told = outcome_of(event)
+    for event in calls:
+        call, told = event.tool_use_id or "", outcome_of(event)
         if event.event_type == "ToolResultBlock":
+            is_interrupted = told == "denied" and call in unasked and (event.tool_output or "").startswith(_REJECTED)
             # A list leaves out what is large, and a large result is seldom an error.
-            outcomes[call] = told or outcomes.get(call, "ok")
+            outcomes[call] = "interrupted" if is_interrupted else told or outcomes.get(call, "ok")
         elif told is not None:
             outcomes.setdefault(call, told)
-    return {call: outcome for call, outcome in answered.items() if call in begun} | outcomes
+    begun = {event.tool_use_id for event in calls}
+    denied: dict[str, Outcome] = {call: "denied" for call in batches if call in begun}
+    return denied | outcomes
 
 
 def _calls_of(payload: Any) -> list[str]:
