@@ -73,6 +73,8 @@ async def check_record(client: Client, played: Played) -> list[Any]:
             main, *others = await crud.list_agents(db, session.id)
             assert {agent.status for agent in (main, *others)} == {"complete"}
             assert {agent.parent_agent_id for agent in others} <= {main.id}
+        if played.second_from:
+            assert [getattr(session, played.second_from) for session in sessions] == [None, sessions[0].id]
         payloads = [hook.payload for hook in await hooks_of(db)]
     _check_calls(payloads, list(expected.values()), played)
     return payloads

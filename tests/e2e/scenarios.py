@@ -19,11 +19,13 @@ class Played:
         runs: of one at a terminal only how it ended is known.
         conversations: by session, the one that began first before the others.
         paid_elsewhere: US dollars that the client counts to a session for what stands in no line of its own; by session.
+        second_from: the field in which the second session names the first one, where it came from that.
     """
 
     runs: list[Run]
     conversations: list[Conversation]
     paid_elsewhere: tuple[float, ...] = (0, 0)
+    second_from: str | None = None
 
 
 Scenario = Callable[[Client], Awaitable[Played]]
@@ -106,7 +108,7 @@ async def fork(client: Client) -> Played:
     before = [("user", "[[begin]] Go."), *_said("I look.", "Begun.")]
     after = [*before, ("user", "[[other]] Go on."), *_said("Otherwise.")]
     # The fork goes on counting where the first one was.
-    return Played([first, second], [before, after], (0, first.cost))
+    return Played([first, second], [before, after], (0, first.cost), "forked_from")
 
 
 async def clear(client: Client) -> Played:
@@ -125,7 +127,7 @@ async def clear(client: Client) -> Played:
         await terminal.type("/exit")
         run = Run(await terminal.ends(), [], "")
     conversations = [[("user", "[[one]] Go."), *_said("First answer.")], [("user", "[[two]] Go."), *_said("Second answer.")]]
-    return Played([run], conversations)
+    return Played([run], conversations, second_from="cleared_from")
 
 
 async def worktree(client: Client) -> Played:

@@ -17,14 +17,9 @@ from tests.e2e.behaviour import Behaviour, behaviour_of, differences
 from tests.e2e.client import Client
 from tests.e2e.conftest import MakeClient, check_record
 from tests.e2e.recorder import Copies, drain_meanwhile, install_hooks
-from tests.e2e.scenarios import SCENARIOS, Scenario, compaction, resume
+from tests.e2e.scenarios import SCENARIOS, Scenario
 
-pytestmark = pytest.mark.e2e
-
-IDS = [scenario.__name__ for scenario in SCENARIOS]
-TWO_ENDS = pytest.mark.xfail(
-    raises=pytest.fail.Exception, strict=True, reason="of two ends of a session that are drained at once, one is no StatusChange"
-)
+pytestmark = [pytest.mark.e2e, pytest.mark.parametrize("scenario", SCENARIOS, ids=lambda scenario: scenario.__name__)]
 
 
 async def as_it_comes(_: Client, settings: Settings) -> None:
@@ -44,9 +39,6 @@ async def hooks_first(client: Client, settings: Settings) -> None:
 
 
 class TestSpool:
-    @pytest.mark.parametrize(
-        "scenario", [pytest.param(each, marks=TWO_ENDS) if each in (compaction, resume) else each for each in SCENARIOS], ids=IDS
-    )
     async def test_it_is_the_same_in_any_order(  # noqa: PLR0913, PLR0917  fixtures
         self,
         scenario: Scenario,
@@ -72,12 +64,10 @@ class TestSpool:
                 found[order] = await rows_without_clocks()
             assert Counter(map(json.dumps, payloads)) == Counter(map(json.dumps, captured))
         assert differences(behaviour_of(client, played.runs), behaviour_without_hooks) == []
-        if differing := [table for table, rows in found[as_it_comes].items() for other in found.values() if other[table] != rows]:
-            pytest.fail(f"the order decides what is in {', '.join(differing)}")
+        assert [table for table, rows in found[as_it_comes].items() for other in found.values() if other[table] != rows] == []
 
 
 class TestHTTP:
-    @pytest.mark.parametrize("scenario", SCENARIOS, ids=IDS)
     async def test_it_is_the_same(
         self, scenario: Scenario, behaviour_without_hooks: Behaviour, make_client: MakeClient, tmp_path: Path, fresh_database: Database
     ) -> None:
