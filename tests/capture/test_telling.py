@@ -3,7 +3,8 @@
 import json
 import os
 from collections.abc import Sequence
-from datetime import timedelta
+from contextlib import suppress
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 from uuid import UUID
@@ -20,6 +21,7 @@ from session_db.database import get_async_session
 from session_db.models import AgentCreate, Session, SessionCreate, Transcript
 from session_db.settings import Settings
 from tests.capture.recorded import BACKGROUND, PROJECT, copy_of, entries_of, rows_without_clocks, write_entries
+from tests.capture.test_states import age
 from tests.databases import Database, PostgreSQL
 from tests.factories import make_session, message
 
@@ -50,6 +52,13 @@ def put_turn(settings: Settings, number: int, *answers: str, host: str = ELSEWHE
         shown = {"message_id": f"m{number}.{place}", "index": 0, "final": True, "delta": answer}
         put(settings, "MessageDisplay", host, prompt_id=f"p{number}", **shown, **more)
     put(settings, "Stop", host, prompt_id=f"p{number}", last_assistant_message=answers[-1] if answers else "", **more)
+
+
+def let_end(transcript: Path) -> Path:
+    """Let the last entry of a transcript be later than what is put next."""
+    later = datetime.now(UTC).timestamp() + 60
+    os.utime(transcript, (later, later))
+    return transcript
 
 
 async def spoken(session_id: UUID = SESSION) -> Spoken:
@@ -219,7 +228,7 @@ class TestWaiting:
         assert (await session_of(BACKGROUND)).message_count == 7
 
     async def test_where_the_transcript_was_read_nothing_is_told(self, settings: Settings, tmp_path: Path) -> None:
-        await import_recordings([copy_of(BACKGROUND, tmp_path / "elsewhere")])
+        await import_recordings([let_end(copy_of(BACKGROUND, tmp_path / "elsewhere"))])
         put_turn(settings, 1, "Done.", session_id=str(BACKGROUND))
         assert (await drain(settings)).told == 0
         assert (await session_of(BACKGROUND)).message_count == 7
@@ -253,13 +262,16 @@ class TestWaiting:
         assert (report.events, report.told) == (15, 10)
         assert list(spool_of(settings).held.names()) == []
 
-    @pytest.mark.parametrize("times", [1, 2])
-    async def test_told_again_it_stands_once(self, settings: Settings, monkeypatch: pytest.MonkeyPatch, times: int) -> None:
+    @pytest.mark.parametrize(
+        "killed_in",
+        ["drain.Spool.hold", "drain.Spool.remove", "drain.tell", "telling.save_display_messages", "telling.note_told", "drain.host_of"],
+    )
+    async def test_killed_at_any_step_it_stands_once(self, settings: Settings, monkeypatch: pytest.MonkeyPatch, killed_in: str) -> None:
         put_turn(settings, 1, "Done.")
         with monkeypatch.context() as killed:
-            killed.setattr("session_db.capture.spool.Spool.remove", lambda *_: (_ for _ in ()).throw(KeyboardInterrupt))
-            for _ in range(times + 1):
-                with pytest.raises(KeyboardInterrupt):
+            killed.setattr(f"session_db.capture.{killed_in}", lambda *_, **__: (_ for _ in ()).throw(KeyboardInterrupt))
+            for _ in range(3):
+                with suppress(KeyboardInterrupt):
                     await drain(settings)
         await drain(settings)
         assert await spoken() == [("user", "prompt 1"), ("assistant", "Done.")]
@@ -358,6 +370,7 @@ class TestPending:
                 own = database.settings.model_copy(update={"home": settings.home / order[0], "claude_dirs": settings.claude_dirs})
                 for step in order:
                     if step == "file":
+                        let_end(transcript)
                         with pytest.MonkeyPatch.context() as there:
                             there.setattr("session_db.capture.importer.socket.gethostname", lambda: ELSEWHERE)
                             await import_recordings([transcript])
@@ -378,6 +391,44 @@ class TestPending:
         assert (len(said), said[9]) == (10, ("user", "from elsewhere"))
         assert [text for _, text in said[7:9]] == ["", ""]
         assert "" not in [text for _, text in said[:7]]
+
+    async def test_a_session_that_goes_on_on_another_machine_is_told_from_there_on(self, settings: Settings, transcript: Path) -> None:
+        whole = transcript.read_bytes()
+        lines = whole.splitlines(keepends=True)
+        transcript.write_bytes(b"".join(lines[:30]))
+        put_turn(settings, 0, "Read already.", session_id=str(BACKGROUND), transcript_path=str(transcript))
+        os.utime(transcript, (transcript.stat().st_mtime + 1, transcript.stat().st_mtime + 1))
+        await import_recordings([transcript])
+        before = await spoken(BACKGROUND)
+        async with get_async_session() as db:
+            (stream,) = [each for each in await crud.list_transcripts(db, BACKGROUND) if not each.subpath]
+            # It was read an hour ago.
+            stream.mtime = (stream.mtime or stream.created_at) - timedelta(hours=1)
+        for path in list((spool_of(settings).directory / "new").iterdir()):
+            age(spool_of(settings), path.name, datetime.now(UTC) - timedelta(hours=1, seconds=-2))
+        put_turn(settings, 1, "Done.", session_id=str(BACKGROUND), transcript_path=str(transcript))
+        assert (await drain(settings)).told == 2
+        assert await spoken(BACKGROUND) == [*before, ("user", "prompt 1"), ("assistant", "Done.")]
+        stream = await stream_of(BACKGROUND)
+        assert (stream.source, stream.host, stream.next_seq) == ("hooks", ELSEWHERE, 30)
+        put_turn(settings, 2, "Again.", session_id=str(BACKGROUND), transcript_path=str(transcript))
+        await drain(settings)
+        assert (await spoken(BACKGROUND))[-2:] == [("user", "prompt 2"), ("assistant", "Again.")]
+        await import_recordings([transcript])
+        assert len(await spoken(BACKGROUND)) == len(before) + 4
+        transcript.write_bytes(whole)
+        await import_recordings([transcript])
+        said = await spoken(BACKGROUND)
+        assert (len(said), said[: len(before)], (await stream_of(BACKGROUND)).source) == (7, before, "file")
+
+    async def test_a_turn_that_is_in_the_transcript_is_not_told_whatever_the_clocks_say(self, settings: Settings, transcript: Path) -> None:
+        os.utime(transcript, (1, 1))
+        await import_recordings([transcript])
+        (prompt_id, *_) = [entry["promptId"] for entry in entries_of(transcript) if "promptId" in entry]
+        about = {"session_id": str(BACKGROUND), "transcript_path": str(transcript)}
+        put(settings, "UserPromptSubmit", prompt_id=prompt_id, prompt="prompt", **about)
+        put(settings, "Stop", last_assistant_message="Done.", **about)
+        assert (await drain(settings)).told == 0
 
     async def test_a_transcript_without_a_word_takes_nothing_away(self, settings: Settings, transcript: Path) -> None:
         await self.tell(settings, transcript, "Done.")

@@ -6,7 +6,7 @@ It is made of the stored events, a turn at a time, and each event is looked at o
 import hashlib
 from collections.abc import AsyncIterator
 from dataclasses import dataclass, field, replace
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any
 from uuid import UUID
 
@@ -19,7 +19,7 @@ from session_db.capture.told import Told, client_id_of, note_told, told_of
 from session_db.crud.agent_logs import get_agent_log, list_hook_events
 from session_db.crud.messages import save_display_messages
 from session_db.crud.sdk_sessions import sdk_key
-from session_db.crud.transcripts import find_transcripts
+from session_db.crud.transcripts import find_transcripts, names_prompt
 from session_db.models import AgentLog, Transcript
 from session_db.models.text import readable
 
@@ -30,6 +30,9 @@ _LARGE_TURN = 8 * 1024 * 1024
 _EVENT_CHARACTERS = 100
 """What an event takes beside its text."""
 
+_LAG = timedelta(seconds=3)
+"""How long after the last entry of a transcript hooks may still tell of it."""
+
 _NOTHING_READ = hashlib.sha256().hexdigest()
 """The fingerprint of a file of which nothing was read."""
 
@@ -37,7 +40,8 @@ _NOTHING_READ = hashlib.sha256().hexdigest()
 async def tell(db: AsyncSession, *, event: HookEvent, host: str | None) -> int:
     """Write what hooks told of a conversation and nobody wrote, and return how many messages were made.
 
-    Nothing is made where the transcript was read, or a store keeps it.
+    Of a transcript that was read before, on another machine for instance, only turns are told that began after its last entry; of one that
+    a store keeps, none.
 
     Args:
         db: the database session.
@@ -50,15 +54,16 @@ async def tell(db: AsyncSession, *, event: HookEvent, host: str | None) -> int:
     name = StreamName(event.project_key, event.sdk_session_id, host=readable(event.captured.host)[:255])
     session, _, _ = await bound_session(db, name, event.captured.captured_at)
     known = await _known_streams(db, session.id, name)
-    if any(transcript.next_seq for transcript in known):
+    if any(transcript.source == "store" and transcript.next_seq for transcript in known):
         return 0
     if known:
         # The client moves the file of a session that enters a worktree.
-        name = replace(name, project_key=known[0].project_key)
-    before = told = (told_of(known[0]) if known else None) or Told()
+        name = replace(name, project_key=known[-1].project_key)
+    before = told = (told_of(known[-1]) if known else None) or Told()
+    read = known[-1] if known and known[-1].next_seq else None
     stream = None
     async for turn in _turns(db, session.id, name.sdk_session_id, told.event_id):
-        messages = turn.messages()
+        messages = turn.messages() if read is None or await _is_new(db, read, turn) else []
         if stream is None:
             if not messages:
                 continue
@@ -73,10 +78,18 @@ async def tell(db: AsyncSession, *, event: HookEvent, host: str | None) -> int:
 
 
 async def _known_streams(db: AsyncSession, session_id: UUID, name: StreamName) -> list[Transcript]:
-    """Return the streams that may be the session's own: more than one where it moved to another project."""
+    """Return the streams that may be the session's own, the longest last: more than one where it moved to another project."""
     key = sdk_key(name.sdk_session_id, readable(name.project_key))
     streams = await find_transcripts(db, session_id, readable(name.sdk_session_id[:MAX_UUID]), "")
-    return [stream for stream in streams if sdk_key(name.sdk_session_id, stream.project_key) == key]
+    own = [stream for stream in streams if sdk_key(name.sdk_session_id, stream.project_key) == key]
+    return sorted(own, key=lambda stream: stream.next_seq)
+
+
+async def _is_new(db: AsyncSession, transcript: Transcript, turn: "_Turn") -> bool:
+    """Say whether a turn began after the last entry of a transcript; where clocks differ it may be in it all the same."""
+    if turn.prompted_at is None or transcript.mtime is None or turn.prompted_at <= transcript.mtime + _LAG:
+        return False
+    return not (turn.prompt_id and await names_prompt(db, transcript, turn.prompt_id))
 
 
 async def _opened(db: AsyncSession, name: StreamName, event: HookEvent, host: str | None, messages: list[dict[str, Any]]) -> OpenStream:
@@ -89,7 +102,9 @@ async def _opened(db: AsyncSession, name: StreamName, event: HookEvent, host: st
         note_session(stream, Facts(title=title_of(title) if title else None, working_dir=stream.agent.working_dir))
     path = event.word("transcript_path")
     transcript.source, transcript.host = "hooks", host or transcript.host
-    transcript.file_path, transcript.file_print = readable(path) if path else None, _NOTHING_READ
+    transcript.file_path = readable(path) if path else None
+    if transcript.next_seq == 0:
+        transcript.file_print = _NOTHING_READ
     return stream
 
 
@@ -98,6 +113,8 @@ class _Turn:
     """What was said in a turn: a prompt and answers, each in the parts in which it was shown."""
 
     prompt: tuple[str, datetime] | None = None
+    prompted_at: datetime | None = None
+    prompt_id: str = ""
     shown: dict[str, "_Shown"] = field(default_factory=dict)
     last_answers: list[tuple[str, datetime]] = field(default_factory=list)
     is_over: bool = False
@@ -115,8 +132,9 @@ class _Turn:
             shown.add(payload.get("index"), text)
         elif event.event_type != "UserPromptSubmit":
             self.last_answers.append((text, event.timestamp))
-        elif not text.lstrip().startswith(NOT_TYPED):
-            self.prompt = text, event.timestamp
+        else:
+            self.prompted_at, self.prompt_id = event.timestamp, readable(_text(payload, "prompt_id"))
+            self.prompt = None if text.lstrip().startswith(NOT_TYPED) else (text, event.timestamp)
 
     def messages(self) -> list[dict[str, Any]]:
         """Return what was said as display messages."""
@@ -160,7 +178,7 @@ async def _turns(db: AsyncSession, session_id: UUID, sdk_session_id: str, after:
         turn.add(event, payload)
         if turn.size > _LARGE_TURN:
             yield turn
-            turn = _Turn(is_over=turn.is_over)
+            turn = _Turn(prompted_at=turn.prompted_at, prompt_id=turn.prompt_id, is_over=turn.is_over)
     if turn.is_over and turn.last_id is not None:
         yield turn
 

@@ -219,6 +219,17 @@ async def known_uuids(db: AsyncSession, transcript: Transcript, uuids: Collectio
     return {uuid for uuid in (await db.execute(query)).scalars().all() if uuid is not None}
 
 
+async def names_prompt(db: AsyncSession, transcript: Transcript, prompt_id: str) -> bool:
+    """Say whether one of the last 2,000 entries of a stream names a prompt by the client's id of it. Costs to read them."""
+    query = select(_seq).where(
+        col(TranscriptEntry.session_id) == transcript.session_id,
+        col(TranscriptEntry.transcript_id) == transcript.id,
+        _seq >= transcript.next_seq - 2_000,
+        cast(col(TranscriptEntry.entry), Text).contains(prompt_id, autoescape=True),
+    )
+    return (await db.execute(query.limit(1))).first() is not None
+
+
 async def digests_without_uuid(db: AsyncSession, transcript: Transcript) -> set[str]:
     """Return the digests of the entries that have no uuid. Costs a walk over the stream."""
     query = select(func.md5(cast(col(TranscriptEntry.entry), Text))).where(
