@@ -56,9 +56,10 @@ class AgentLog(AgentLogBase, table=True):
         Index(None, "session_id", "agent_id", "event_index"),
         Index(None, "session_id", "timestamp", "event_index"),
         Index(None, "session_id", "tool_use_id", postgresql_where=text("tool_use_id IS NOT NULL")),
-        Index(None, "timestamp"),
-        words_index("ix_agent_logs_content_words", "content", "content IS NOT NULL"),
-        words_index("ix_agent_logs_tool_output_words", "tool_output", "tool_output IS NOT NULL"),
+        # For searches alone: of the plain column it would be read for a session's timeline as well, to where the session begins.
+        Index("ix_agent_logs_timestamp", text("(timestamp AT TIME ZONE 'UTC')")),
+        words_index("ix_agent_logs_content_words", "content"),
+        words_index("ix_agent_logs_tool_output_words", "tool_output"),
         {"comment": "Events of sessions."},
     )
 
@@ -91,7 +92,9 @@ class AgentLogCreate(AgentLogBase, Input):
     tool_input: Any = None
     payload: Any = None
     tool_output: AnyText | None = None
-    content: AnyText | None = None
+    content: AnyText | None = Field(
+        default=None, description="Readable text of the event, cut at 16 kB. Unset, and with no tool_output: the texts in tool_input."
+    )
     timestamp: Moment | None = Field(default=None, description="Unset: now.")
 
 
@@ -106,9 +109,9 @@ class AgentLogRead(AgentLogBase):
     tool_output: str | None = None
     content: str | None = None
     truncated: bool = False
+    outcome: Outcome | None = Field(default=None, description="How its call ended, as far as this event tells.")
     timestamp: datetime
     recorded_at: datetime
-    outcome: Outcome | None = Field(default=None, description="How its call ended, as far as this event tells.")
 
 
 class AgentLogWhole(AgentLogRead):

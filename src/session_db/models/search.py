@@ -2,7 +2,7 @@
 
 from datetime import datetime
 from functools import reduce
-from typing import Any, Literal
+from typing import Literal
 from uuid import UUID
 
 from sqlalchemy import Index, text
@@ -50,10 +50,9 @@ _TEXTS = {
 """By what is searched: the SQL of its text."""
 
 
-def words_index(name: str, column: str, where: str | None = None) -> Index:
-    """Return the index of a text's words."""
-    options: dict[str, Any] = {} if where is None else {"postgresql_where": text(where)}
-    return Index(name, text(words_of("", column)), postgresql_using="gin", **options)
+def words_index(name: str, column: str) -> Index:
+    """Return the index of a text's words. It is of all rows: PostgreSQL makes no use of what it knows of the words in an index of some."""
+    return Index(name, text(words_of("", column)), postgresql_using="gin")
 
 
 class SnippetPart(SQLModel):

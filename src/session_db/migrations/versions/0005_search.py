@@ -1,7 +1,6 @@
 """Search: when a message was said, and indexes of the words of sessions, messages and events.
 
-They are built while writers wait: a minute or two for a million events. Where that is too long, build those of the same names before, one by
-one with CREATE INDEX CONCURRENTLY; the column of messages comes first.
+Writers wait while they are built, and readers of messages while their table is made anew: some minutes for a million events.
 """
 
 from collections.abc import Sequence
@@ -16,9 +15,8 @@ depends_on: str | Sequence[str] | None = None
 
 # What the sender wrote is ISO 8601, of which PostgreSQL reads this much; what is written otherwise keeps when it was stored.
 _SAID_AT = """
-UPDATE messages SET said_at = CASE
-    WHEN message_data ->> 'timestamp' ~ '^[1-9]\\d{3}-\\d\\d-\\d\\d[T ]\\d\\d:\\d\\d(:\\d\\d(\\.\\d{1,6})?)?(Z|[+-]\\d\\d:\\d\\d)?$'
-    THEN (message_data ->> 'timestamp')::timestamptz ELSE created_at END
+CASE WHEN message_data ->> 'timestamp' ~ '^[1-9]\\d{3}-\\d\\d-\\d\\d[T ]\\d\\d:\\d\\d(:\\d\\d(\\.\\d{1,6})?)?(Z|[+-]\\d\\d:\\d\\d)?$'
+THEN (message_data ->> 'timestamp')::timestamptz ELSE created_at END
 """
 
 
@@ -31,30 +29,33 @@ def _words(text: str) -> str:
 _NAMED = """coalesce(metadata ->> 'name', '') || ' ' || coalesce(title, '') || ' ' || coalesce(session_slug, '')
     || ' ' || coalesce(description, '')"""
 _INDEXES = {
-    "ix_sessions_words": ("sessions", _words(f"left({_NAMED}, 100000)"), None),
-    "ix_messages_words": ("messages", _words("left(message_data ->> 'content', 100000)"), None),
-    "ix_agent_logs_content_words": ("agent_logs", _words("content"), "content IS NOT NULL"),
-    "ix_agent_logs_tool_output_words": ("agent_logs", _words("left(tool_output, 4096)"), "tool_output IS NOT NULL"),
+    "ix_sessions_words": ("sessions", _words(f"left({_NAMED}, 100000)")),
+    "ix_messages_words": ("messages", _words("left(message_data ->> 'content', 100000)")),
+    "ix_agent_logs_content_words": ("agent_logs", _words("content")),
+    "ix_agent_logs_tool_output_words": ("agent_logs", _words("left(tool_output, 4096)")),
 }
 
 
 def upgrade() -> None:
-    op.execute("ALTER TABLE messages ADD COLUMN IF NOT EXISTS said_at timestamptz NOT NULL DEFAULT now()")
-    op.execute("COMMENT ON COLUMN messages.said_at IS 'When it was said: its timestamp.'")
+    op.add_column("messages", sa.Column("said_at", sa.TIMESTAMP(timezone=True), nullable=True, comment="When it was said: its timestamp."))
     op.execute("SET LOCAL timezone = 'UTC'")
-    op.execute(_SAID_AT)
+    # Written so, the table is made anew: an update would leave each row twice in it, and in the indexes that are made here.
+    op.execute(f"ALTER TABLE messages ALTER said_at TYPE timestamptz USING {_SAID_AT}")
+    op.alter_column("messages", "said_at", nullable=False, server_default=sa.text("now()"))
     op.create_index(op.f("ix_messages_said_at"), "messages", ["said_at"])
     op.create_index(op.f("ix_messages_session_id_said_at"), "messages", ["session_id", "said_at"])
-    op.create_index(op.f("ix_agent_logs_timestamp"), "agent_logs", ["timestamp"])
-    for name, (table, words, where) in _INDEXES.items():
-        condition = None if where is None else sa.text(where)
-        op.create_index(name, table, [sa.literal_column(words)], postgresql_using="gin", postgresql_where=condition)
+    # An index of the plain column would be read for a session's timeline as well, to where the session begins.
+    op.create_index("ix_agent_logs_timestamp", "agent_logs", [sa.literal_column("(timestamp AT TIME ZONE 'UTC')")])
+    for name, (table, words) in _INDEXES.items():
+        op.create_index(name, table, [sa.literal_column(words)], postgresql_using="gin")
+    # What is known of the words decides how a search is planned, and nothing else asks for it before the tables have grown.
+    op.execute("ANALYZE sessions, messages, agent_logs")
 
 
 def downgrade() -> None:
-    for name, (table, _, _) in reversed(_INDEXES.items()):
+    for name, (table, _) in reversed(_INDEXES.items()):
         op.drop_index(name, table_name=table)
-    op.drop_index(op.f("ix_agent_logs_timestamp"), table_name="agent_logs")
+    op.drop_index("ix_agent_logs_timestamp", table_name="agent_logs")
     op.drop_index(op.f("ix_messages_session_id_said_at"), table_name="messages")
     op.drop_index(op.f("ix_messages_said_at"), table_name="messages")
     op.drop_column("messages", "said_at")
