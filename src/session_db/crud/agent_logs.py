@@ -20,8 +20,8 @@ from session_db.database.violations import translated
 from session_db.errors import InvalidInput
 from session_db.ids import new_id
 from session_db.models import ActivityMinute, AgentLog, AgentLogCreate, Session
-from session_db.models.table import JSONText, UtcDateTime, as_utc, encode_json, now
-from session_db.models.text import READABLE_LIMIT, cut, shown
+from session_db.models.table import JSONText, UtcDateTime, as_utc, decode_json, encode_json, now
+from session_db.models.text import READABLE_LIMIT, cut, shown, texts_in
 
 _FOREIGN_JSON = ("payload", "tool_input")
 _ORDERS: dict[str, dict[Any, type]] = {
@@ -29,6 +29,9 @@ _ORDERS: dict[str, dict[Any, type]] = {
     "happened": {col(AgentLog.timestamp): datetime, col(AgentLog.event_index): int},
 }
 """Columns that order a list, with their types in a cursor."""
+
+_ASKS_AGAIN = "PermissionRequest"
+"""A hook's event about a call that is an event already, and whose id it does not tell."""
 
 
 class AppendedEvent(NamedTuple):
@@ -113,6 +116,9 @@ def _row(event: AgentLogCreate) -> dict[str, Any]:
     if payload is None and (tool_output, content) != (event.tool_output, event.content):
         # Nothing that was sent is lost: what does not fit the columns stands whole in the payload.
         payload = {"tool_output": event.tool_output, "content": event.content}
+    if event.content is None and event.tool_output is None and event.event_type != _ASKS_AGAIN:
+        # What a tool was asked stands in a column that no search may look into.
+        content, content_cut = cut(texts_in(_decoded(event.tool_input)))
     return values | {
         # Encoded here: what is no JSON is refused before anything is written.
         "tool_input": None if event.tool_input is None else encode_json(event.tool_input, "tool_input"),
@@ -122,6 +128,14 @@ def _row(event: AgentLogCreate) -> dict[str, Any]:
         "truncated": output_cut or content_cut,
         "timestamp": event.timestamp or now(),
     }
+
+
+def _decoded(value: Any) -> Any:
+    """Return what a JSON text holds; another value is it already."""
+    try:
+        return decode_json(value) if isinstance(value, JSONText) else value
+    except (ValueError, RecursionError):
+        return None
 
 
 async def _insert(db: AsyncSession, rows: list[dict[str, Any]], last_activity: datetime | None) -> None:

@@ -1,5 +1,6 @@
 """Readable text: what columns, people and searches get of somebody else's text."""
 
+from collections.abc import Mapping
 from typing import Any
 
 READABLE_LIMIT = 16_384
@@ -23,6 +24,21 @@ def cut(text: str | None, limit: int = READABLE_LIMIT) -> tuple[str | None, bool
         return None, False
     whole = readable(text[:limit]).encode()
     return whole[:limit].decode(errors="ignore"), len(text) > limit or len(whole) > limit
+
+
+def texts_in(value: Any) -> str | None:
+    """Return the texts of a JSON value in their order, a line each, as many as a readable column keeps; None where there is none."""
+    texts, size, todo = [], 0, [value]
+    while todo and size <= READABLE_LIMIT:
+        part = todo.pop()
+        if isinstance(part, str):
+            texts.append(part)
+            size += len(part) + 1
+        elif isinstance(part, Mapping):
+            todo.extend(reversed(list(part.values())))
+        elif isinstance(part, list | tuple):
+            todo.extend(reversed(part))
+    return "\n".join(texts) if texts else None
 
 
 def shown(value: Any) -> str:
