@@ -25,14 +25,28 @@ WALKED = 400
 GLANCED = 100
 """Sessions among which a page looks for a value of metadata before it asks the index."""
 
-EVENT_PAGE = 3 * PAGE
-"""Pages of a page of events: some have a payload that stands out of line."""
+EVENT_PAGE = 4 * PAGE
+"""Pages of a page of events: some have a payload and a text that stand out of line."""
+
+EVENT = 6 * DESCENT
+"""Pages of an event with its session, and of what stands out of line."""
 
 SESSION_ROW = 12 * DESCENT
 """Pages of a session whose row moves: its table, and every index of it."""
 
 CHILD_ROW = 4 * DESCENT
 """Pages of a row below a session that is inserted or changed: its table, its indexes, the keys that it names."""
+
+LOOKED_AT = 100
+"""Rows that a statement of a search looks at here."""
+
+OF_WORDS = {"ix_sessions_words", "ix_messages_words", "ix_agent_logs_content_words"}
+OF_TIME = {"ix_sessions_last_activity_id", "ix_messages_said_at", "ix_agent_logs_timestamp"}
+OF_HITS = {
+    "pk_sessions", "pk_messages", "pk_agents", "ix_agents_id", "ix_agents_session_id_created_at_id", "uq_agent_logs_session_id_event_index",
+    "ix_agent_logs_session_id_tool_use_id",
+}  # fmt: skip
+"""What finds the words, and the newest rows, of all; and what is looked up of those that are found."""
 
 USAGE_OF_A_SESSION = {"pk_usage", "ix_usage_session_id_agent_id"}
 USAGE_ROWS = 1_000
@@ -155,3 +169,9 @@ def sums_in_an_hour(by: Any) -> Case:
         return Case(call, indexes, USAGE_IN_AN_HOUR, sorts=True)
     # Each agent of the page is looked up for its type.
     return Case(call, indexes | {"pk_agents", "ix_agents_session_id_created_at_id"}, USAGE_IN_AN_HOUR + PAGE * DESCENT, sorts=True)
+
+
+def searches(words: str, *indexes: str, **filters: Any) -> Case:
+    """A search: it looks at some rows by time, then at some by their words, and looks up a few things of each."""
+    found = {*OF_HITS, *(indexes or OF_WORDS | OF_TIME)}
+    return Case(lambda db, _: crud.search_records(db, words, **filters), found, 20 * LOOKED_AT, sorts=True)

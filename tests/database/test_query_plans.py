@@ -23,8 +23,14 @@ from session_db.models import Session, SessionPatch, Token
 from tests.database.plan_cases import (
     CHILD_ROW,
     DESCENT,
+    EVENT,
     EVENT_PAGE,
     GLANCED,
+    HOUR,
+    LOOKED_AT,
+    OF_HITS,
+    OF_TIME,
+    OF_WORDS,
     PAGE,
     SESSION_ROW,
     SIZE,
@@ -36,6 +42,7 @@ from tests.database.plan_cases import (
     lists,
     look,
     of_items,
+    searches,
     sums_in_an_hour,
     sums_of_a_session,
     walks,
@@ -61,6 +68,7 @@ def loaded(postgres: PostgreSQL, template: Database) -> Iterator[Loaded]:
 
 
 SINCE = encode_cursor(datetime(2024, 7, 1, tzinfo=UTC), UUID(int=0))
+SINCE_MAY = datetime(2024, 5, 1, tzinfo=UTC)
 READS: dict[str, Case] = {
     "list_sessions": lists("ix_sessions_last_activity_id"),
     "list_sessions after a cursor": lists("ix_sessions_last_activity_id", cursor=SINCE),
@@ -120,9 +128,9 @@ READS: dict[str, Case] = {
         {"ix_agents_session_id_created_at_id", "pk_sessions"},
         PAGE + 2 * DESCENT,
     ),
-    "get_agent_log": Case(lambda db, at: crud.get_agent_log(db, at.giant, at.event_id), {"pk_agent_logs", "pk_sessions"}, 3 * DESCENT),
+    "get_agent_log": Case(lambda db, at: crud.get_agent_log(db, at.giant, at.event_id), {"pk_agent_logs", "pk_sessions"}, EVENT),
     "get_agent_log by its index": Case(
-        lambda db, at: crud.get_agent_log(db, at.giant, at.middle), {"uq_agent_logs_session_id_event_index", "pk_sessions"}, 3 * DESCENT
+        lambda db, at: crud.get_agent_log(db, at.giant, at.middle), {"uq_agent_logs_session_id_event_index", "pk_sessions"}, EVENT
     ),
     "list_agent_logs": Case(
         lambda db, at: crud.list_agent_logs(db, at.giant), {"uq_agent_logs_session_id_event_index", "pk_sessions"}, EVENT_PAGE
@@ -155,7 +163,7 @@ READS: dict[str, Case] = {
     "list_agent_logs of a call": Case(
         lambda db, at: crud.list_agent_logs(db, at.giant, tool_use_id=at.tool_use_id),
         {"ix_agent_logs_session_id_tool_use_id", "pk_sessions"},
-        3 * DESCENT,
+        EVENT,
     ),
     "list_agent_logs of a type that the session has not": Case(
         lambda db, at: crud.list_agent_logs(db, at.giant, event_type="StatusChange"),
@@ -266,6 +274,28 @@ READS: dict[str, Case] = {
     **of_items("clip"),
     **of_items("song"),
     **of_items("playlist"),
+    "search_records of a word that many have": searches("w1", *OF_TIME, *OF_WORDS),
+    "search_records of a word that some have": searches("w50"),
+    "search_records of a word that few have": searches("w99999"),
+    "search_records of a phrase": searches('"w50 nowhere"'),
+    "search_records in outputs": searches("w50", *OF_TIME, *OF_WORDS, "ix_agent_logs_tool_output_words", tool_output=True),
+    "search_records of a tool that has none": searches("w1", *OF_TIME, *OF_WORDS, tool_name="Nothing"),
+    "search_records of sessions": searches("part", "ix_sessions_last_activity_id", hit_type="session"),
+    "search_records of a span of time": searches("w1", since=SINCE_MAY, until=SINCE_MAY + HOUR),
+    "search_records of a project": searches(
+        "w1",
+        *OF_WORDS,
+        "ix_sessions_working_dir_last_activity_id",
+        "ix_messages_session_id_said_at",
+        "ix_agent_logs_session_id_timestamp_event_index",
+        working_dir="/home/dev/projects/project-0007",
+    ),
+    "search_records of a session": Case(
+        lambda db, at: crud.search_records(db, "w1", session_id=at.giant),
+        OF_HITS | OF_WORDS | {"ix_messages_session_id_said_at", "ix_agent_logs_session_id_timestamp_event_index"},
+        20 * LOOKED_AT,
+        sorts=True,
+    ),
 }
 
 
@@ -382,6 +412,8 @@ async def _check(loaded: Loaded, case: Case) -> None:
 def short_walks(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("session_db.crud.paging.WALKED", WALKED)
     monkeypatch.setattr("session_db.crud.listing.GLANCED", GLANCED // 50)
+    monkeypatch.setattr("session_db.crud.search_rows.GLANCED", LOOKED_AT)
+    monkeypatch.setattr("session_db.crud.search_rows.CANDIDATES", LOOKED_AT)
 
 
 class TestReads:
@@ -394,7 +426,7 @@ class TestReads:
         await _check(loaded, LIVE[name])
 
     def test_none_is_left_out(self) -> None:
-        reads = {name for name in crud.__all__ if name.startswith(("get_", "list_", "load_"))}
+        reads = {name for name in crud.__all__ if name.startswith(("get_", "list_", "load_", "search_"))}
         assert reads <= {name.partition(" ")[0] for name in READS}
 
 

@@ -37,6 +37,7 @@ from session_db.crud.messages import AppendedMessage, get_message_count, list_me
 from session_db.crud.paging import Page
 from session_db.crud.playlists import create_playlist, delete_playlist, get_playlist, list_playlists, save_playlist, update_playlist
 from session_db.crud.presence import create_presence, delete_expired_presence, delete_presence, renew_presence
+from session_db.crud.search import search_records
 from session_db.crud.sessions import (
     create_session,
     delete_session,
@@ -63,7 +64,7 @@ __all__ = [
     "get_session", "get_session_by_slug", "get_session_memory_files", "get_song", "get_transcript", "get_transcript_entry",
     "get_valid_token", "list_agent_logs", "list_agents", "list_clip_versions", "list_clips", "list_messages", "list_playlists",
     "list_sessions", "list_songs", "list_tokens", "list_transcript_entries", "list_transcripts", "list_usage", "load_messages_paginated",
-    "patch_session", "renew_presence", "restore_clip_version", "revoke_token", "save_clip", "save_display_messages",
-    "save_playlist", "save_song", "stream_entries", "update_agent", "update_clip", "update_memory_file", "update_playlist",
+    "patch_session", "renew_presence", "restore_clip_version", "revoke_token", "save_clip", "save_display_messages", "save_playlist",
+    "save_song", "search_records", "stream_entries", "update_agent", "update_clip", "update_memory_file", "update_playlist",
     "update_session", "update_session_activity", "update_session_name", "update_session_status", "update_song", "use_login",
 ]  # fmt: skip

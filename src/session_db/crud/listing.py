@@ -79,7 +79,7 @@ async def list_sessions(  # noqa: PLR0913  filters, each by its name
     }
     equal = {name: value for name, value in values.items() if value is not None}
     after = None if cursor is None else decode_cursor(cursor, datetime, UUID)
-    asked = _Asked(equal, _checked(text, "text") if text else None, after)
+    asked = _Asked(equal, checked_text(text, "text") if text else None, after)
     if not metadata:
         return await _walked(db, asked, limit)
     holds = _holds(metadata)
@@ -154,11 +154,11 @@ def _holds(metadata: Mapping[str, str]) -> Any:
 
 def _value_at(path: str, value: str) -> str:
     """Return the jsonpath that says: at this path stands this text, or what it spells."""
-    keys = _checked(path, "metadata").split(".")
+    keys = checked_text(path, "metadata").split(".")
     if len(keys) > _MOST_PATHS:
         raise InvalidInput(f"metadata: {shown(path)} has {len(keys)} keys; use up to {_MOST_PATHS}.", path="metadata")
     place = "$" + "".join(f".{json.dumps(key)}" for key in keys)
-    return "(" + " || ".join(f"{place} == {json.dumps(meant)}" for meant in _meanings(_checked(value, f"metadata.{path[:100]}"))) + ")"
+    return "(" + " || ".join(f"{place} == {json.dumps(meant)}" for meant in _meanings(checked_text(value, f"metadata.{path[:100]}"))) + ")"
 
 
 def _meanings(text: str) -> list[Any]:
@@ -170,7 +170,8 @@ def _meanings(text: str) -> list[Any]:
     return [text] if isinstance(spelled, str | list | dict) else [text, spelled]
 
 
-def _checked(text: str, path: str) -> str:
+def checked_text(text: str, path: str) -> str:
+    """Return the text, or raise ``InvalidInput`` where it is none that a column may have."""
     if not isinstance(text, str):
         raise InvalidInput(f"{path}: is {shown(text)}; send a text.", path=path)
     refuse_unstorable(text, path)

@@ -159,7 +159,7 @@ async def list_usage(  # noqa: PLR0913  filters, each by its name
     if key is None:
         raise InvalidInput(f"by {shown(by)} is unknown; use {', '.join(_GROUPS)}.", path="by", by=by)
     zone = _zone(timezone)
-    since, until = _moment("since", since), _moment("until", until)
+    since, until = checked_moment("since", since), checked_moment("until", until)
     if session_id is None:
         since = _bounded(since, until, zone)
     if since is not None and until is not None and since >= until:
@@ -189,7 +189,8 @@ def _zone(name: str) -> tzinfo:
         ) from None
 
 
-def _moment(name: str, value: datetime | None) -> datetime | None:
+def checked_moment(name: str, value: datetime | None) -> datetime | None:
+    """Return the moment in UTC, or raise ``InvalidInput`` where it is none."""
     if value is None:
         return None
     if not isinstance(value, datetime):
