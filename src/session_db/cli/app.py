@@ -28,6 +28,7 @@ COMMANDS = {
     "import": ("importing", "Import recorded Claude Code sessions. Goes on where the last import stopped; a second one changes nothing."),
     "drain": ("draining", "Write the events that hooks captured. The service and every reading command do it by themselves."),
     "tail": ("tail", "Follow what agents do: events, messages and changes of state as they come, until Ctrl-C."),
+    "search": ("search", "Search names of sessions, messages and what agents did, the newest first."),
     "resume": (
         "resume",
         "Go on with a session in Claude Code. Its files are put back where they are missing.",

@@ -12,6 +12,7 @@ from session_db.api.routes import (
     messages,
     operations,
     playlists,
+    search,
     sessions,
     songs,
     tokens,
@@ -20,7 +21,7 @@ from session_db.api.routes import (
 )
 
 _NOUNS = (
-    sessions, live, chat, messages, memory_files, agents, events, transcripts, usage, clips, songs, playlists,
+    sessions, live, chat, messages, memory_files, agents, events, transcripts, usage, search, clips, songs, playlists,
     login, tokens, hooks, operations,
 )  # fmt: skip
 
