@@ -84,8 +84,9 @@ class TestSearch:
         ("query", "name"),
         [
             ("", "q"), ("q=", "q"), ("q=%00", "q"), ("q=-kick", "q"), ("q=%20", "q"), ("q=a%20or%20-b", "q"), ("q=" + "x" * 501, "q"),
-            ("q=a&type=clip", "type"),            ("q=a&limit=101", "limit"), ("q=a&cursor=x", "cursor"), ("q=a&since=5", "since"),
-            ("q=a&project=%00", "project"),            ("q=a&type=message&tool_name=x", "tool_name"), ("q=a&tool=x", "tool"), ("q=a&working_dir=x", "working_dir"),
+            ("q=a&type=clip", "type"), ("q=a&limit=101", "limit"), ("q=a&cursor=x", "cursor"), ("q=a&since=5", "since"),
+            ("q=a&project=%00", "project"), ("q=a&type=message&tool_name=x", "tool_name"), ("q=a&tool=x", "tool"),
+            ("q=a&working_dir=x", "working_dir"),
         ],
     )  # fmt: skip
     async def test_what_cannot_be_searched_is_refused_by_its_name(self, client: AsyncClient, query: str, name: str) -> None:
