@@ -47,6 +47,11 @@ class _Term:
     def is_or(self) -> bool:
         return self.text.lower() == "or" and not self.is_phrase and not self.is_left_out
 
+    @property
+    def loose(self) -> str:
+        """Its words, each for itself; in quotes ``or`` is one of them."""
+        return self.text if self.is_or else " ".join(f'"{word}"' for word in self.text.split())
+
     def __str__(self) -> str:
         text = f'"{self.text}"' if self.is_phrase or " " in self.text else self.text
         return f"-{text}" if self.is_left_out else text
@@ -70,7 +75,7 @@ def parse_query(words: str) -> Query:
         raise no_word(words)
     last = terms[-1]
     has_prefix = not last.is_phrase and not last.is_left_out and len(last.text.split()[-1]) >= PREFIX_FROM
-    loose = " ".join(term.text for term in terms if not term.is_left_out)
+    loose = " ".join(term.loose for term in terms if not term.is_left_out)
     return Query(" ".join(map(str, terms)), loose, has_prefix, _marks(terms, has_prefix=has_prefix))
 
 
