@@ -27,8 +27,11 @@ from session_db.database import (
 from session_db.database import archives as archives_module
 from session_db.database import backup as backup_module
 from session_db.database.backup import backup_database, restore_database
+from session_db.database.filling import SEQUENCES
 from session_db.database.programs import _programs, find_program, program_output
+from session_db.database.schema import known_revisions
 from session_db.errors import AlreadyExists, Conflict, InvalidInput, Unavailable
+from session_db.models import METADATA
 from session_db.settings import get_settings, use_settings
 from tests.contents import HOSTILE_JSON, LARGE_JSON, digests, fill
 from tests.databases import Database, PostgreSQL
@@ -237,6 +240,15 @@ class TestBackup:
         assert (await restore_database(file, replace=True)).revision == "0003"
         assert await current_revision() == head()
         assert await digests(fresh_database) == upgraded
+
+    async def test_no_revision_has_a_table_that_would_be_left_out(self, fresh_database: Database) -> None:
+        for revision in sorted(known_revisions(), reverse=True):
+            await downgrade_db(revision)
+            async with fresh_database.connected() as connection:
+                names = await connection.fetch(
+                    "SELECT relname FROM pg_class WHERE relnamespace = 'public'::regnamespace AND relkind IN ('r', 'S')"
+                )
+            assert {row["relname"] for row in names} <= {*METADATA.tables, *SEQUENCES.values(), "session_db_version"}
 
     async def test_without_tables_there_is_nothing_to_back_up(self, empty_database: Database, file: Path) -> None:
         with pytest.raises(Conflict, match="there are no tables"):

@@ -73,7 +73,7 @@ async def backup_database(path: Path, *, replace: bool = False, on_progress: Pro
         before = await _tables()
         program = await asyncio.to_thread(find_program, "pg_dump", server=before.server)
         names = [f"--table={_quoted(before.schema)}.{_quoted(name)}" for name in before.names]
-        command: list[str | Path] = [program, "--format=custom", "--no-password", *names]
+        command: list[str | Path] = [program, "--format=custom", "--compress=1", "--no-password", *names]
         async with reaching_database() as options, program_output(command, _not_backed_up, **options) as pieces:
             async for piece in pieces:
                 file.write(piece)

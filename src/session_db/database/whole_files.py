@@ -62,7 +62,8 @@ def _make(directory: Path) -> tuple[Path, int]:
     """Make a file that nobody takes for abandoned."""
     while True:
         path = directory / f"{_UNFINISHED}{secrets.token_hex(8)}"
-        descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+        # Windows would write its own line ends.
+        descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | getattr(os, "O_BINARY", 0), 0o600)
         with suppress(BlockingIOError):
             _take(descriptor)
             if os.fstat(descriptor).st_nlink:
