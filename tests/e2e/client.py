@@ -131,3 +131,9 @@ class Client:
     def transcripts(self) -> list[Path]:
         """Return the transcripts of sessions, and of sub-agents below them."""
         return sorted(self.projects.rglob("*.jsonl"))
+
+    async def ends_turns(self, count: int) -> None:
+        """Wait until this many turns of a person at a terminal have ended, with the hooks that ran at their end."""
+        async with asyncio.timeout(SECONDS):
+            while sum(path.read_bytes().count(b'"subtype":"turn_duration"') for path in self.transcripts()) < count:
+                await asyncio.sleep(0.02)

@@ -119,11 +119,13 @@ async def clear(client: Client) -> Played:
         await terminal.shows("/effort")
         await terminal.type("[[one]] Go.")
         await terminal.shows("First answer.")
+        await client.ends_turns(1)
         await terminal.type("/clear")
         # The screen is drawn anew.
         await terminal.shows("/effort")
         await terminal.type("[[two]] Go.")
         await terminal.shows("Second answer.")
+        await client.ends_turns(2)
         await terminal.type("/exit")
         run = Run(await terminal.ends(), [], "")
     conversations = [[("user", "[[one]] Go."), *_said("First answer.")], [("user", "[[two]] Go."), *_said("Second answer.")]]
