@@ -238,7 +238,7 @@ async def _row(name: str, query: Query, *databases: tuple[Timed, list[Subject]],
 
 
 @contextlib.contextmanager
-def _home(given: Path | None) -> Iterator[Path]:
+def home_of(given: Path | None) -> Iterator[Path]:
     """Give the home that was named, or one for this run."""
     if given is not None:
         yield given
@@ -271,7 +271,7 @@ def main() -> None:
     parser.add_argument("--home", type=Path, help="a home that is kept; its database is filled where it is empty")
     parser.add_argument("--calls", type=int, default=SAMPLE, help=f"calls of each query ({SAMPLE})")
     options = parser.parse_args()
-    with _home(options.home) as home, _home(None) as reference_home:
+    with home_of(options.home) as home, home_of(None) as reference_home:
         asyncio.run(_run(options, home, reference_home))
 
 
