@@ -78,7 +78,7 @@ async def search_records(  # noqa: PLR0913  filters, each by its name
     """Return what has these words, the newest first: sessions by name, title, slug and description, messages, and texts of events.
 
     A call of a tool is found once, however many events carry it, and a text of the conversation as its message alone. A page reads 1,000
-    newest rows of each kind and 1,000 matching ones a statement at most, and may be short or empty and have a next one.
+    newest rows of each kind and 2,000 matching ones a statement at most, and may be short or empty and have a next one.
 
     Args:
         db: the database session.
