@@ -1,4 +1,4 @@
-"""The commands ``agents list|show``."""
+"""The commands ``agents list|show|start|finish``."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -16,16 +16,21 @@ from session_db.cli.output import console, count, dollars, duration, facts, is_n
 from session_db.cli.running import refuse_bytes, refuse_others, run
 from session_db.cli.session_view import tokens_text
 from session_db.cli.sessions import Key, WorkingDir, find_session
-from session_db.crud import Page, get_agent, get_last_agent_logs, get_session, list_agents
-from session_db.database import get_async_session
+from session_db.crud import Page, finish_agent, get_agent, get_last_agent_logs, get_session, list_agents, start_agent
+from session_db.database import UnitOfWork, get_async_session, in_transaction
 from session_db.errors import NotFound
 from session_db.models import Agent, AgentLog, AgentRead, Session, SessionRead
 from session_db.models.agent_logs import event_json
 from session_db.models.agents import AgentStatus
 
-app = typer.Typer(help="List and show the agents of a session.", no_args_is_help=True)
+app = typer.Typer(help="List and show the agents of a session, start and finish them.", no_args_is_help=True)
 
 _SUB_AGENTS_SHOWN = 100
+
+_NO_REASON = "no reason was given"
+
+AgentID = Annotated[UUID, typer.Argument(metavar="AGENT_ID", help="The agent's id.")]
+OfSession = Annotated[str | None, typer.Option(metavar="ID|SLUG", help="Its session, where several have an agent with this id.")]
 
 
 @dataclass(frozen=True)
@@ -91,8 +96,8 @@ def _time(agent: Agent) -> str:
 
 @app.command()
 def show(
-    agent_id: Annotated[UUID, typer.Argument(metavar="AGENT_ID", help="The agent's id.")],
-    session: Annotated[str | None, typer.Option(metavar="ID|SLUG", help="Its session, where several have an agent with this id.")] = None,
+    agent_id: AgentID,
+    session: OfSession = None,
     working_dir: WorkingDir = None,
     events: Annotated[int, typer.Option(min=1, max=1000, help="Last events to show.")] = 20,
     as_json: JSON = False,  # noqa: FBT002  a command-line flag
@@ -118,7 +123,7 @@ async def _load(agent_id: UUID, key: str | None, working_dir: str | None, events
         agent = await get_agent(db, agent_id, session.id if session else None)
         session = session or (await get_session(db, agent.session_id) if agent else None)
         if agent is None or session is None:
-            raise NotFound(f"there is no agent {agent_id}; session-db agents list SESSION shows which a session has.", agent_id=agent_id)
+            raise _no_agent(agent_id)
         return _Shown(
             agent,
             session,
@@ -126,6 +131,10 @@ async def _load(agent_id: UUID, key: str | None, working_dir: str | None, events
             await get_last_agent_logs(db, session.id, agent_id=agent.id, limit=events),
             await names_of_agents(db, session.id),
         )
+
+
+def _no_agent(agent_id: UUID) -> NotFound:
+    return NotFound(f"there is no agent {agent_id}; session-db agents list SESSION shows which a session has.", agent_id=agent_id)
 
 
 def _print_shown(shown: _Shown) -> None:
@@ -158,3 +167,67 @@ def _about(agent: Agent, session: Session) -> Table:
             ("error", agent.error_message),
         ]
     )
+
+
+@app.command()
+def start(  # noqa: PLR0913, PLR0917  each fact is an option
+    key: Key,
+    agent_type: Annotated[str, typer.Argument(metavar="TYPE", help="spec, plan, build, docs, or any other.")],
+    working_dir: WorkingDir = None,
+    model: Annotated[str | None, typer.Option(help="Language model.")] = None,
+    checkpoint: Annotated[int | None, typer.Option(min=0, max=2**31 - 1, help="Checkpoint of the plan that it builds.")] = None,
+    name: Annotated[str | None, typer.Option(help="What it was asked to do, in a line.")] = None,
+    sdk_session: Annotated[str | None, typer.Option(metavar="ID", help="The client's session, with which it can be resumed.")] = None,
+    agent_id: Annotated[UUID | None, typer.Option("--id", help="Id to give it: sent again it changes nothing.")] = None,
+    as_json: JSON = False,  # noqa: FBT002  a command-line flag
+) -> None:
+    """Note that an agent begins to work now, and print its id. A workflow session goes on to the phase that it is of."""
+
+    async def begin(db: UnitOfWork) -> Agent:
+        refuse_bytes(type=agent_type, model=model, name=name, sdk_session=sdk_session)
+        session = await find_session(db, key, working_dir)
+        return await start_agent(
+            db,
+            session.id,
+            agent_type,
+            model=model,
+            checkpoint_id=checkpoint,
+            name=name,
+            sdk_session_id=sdk_session,
+            agent_id=agent_id,
+        )
+
+    agent = run(lambda: in_transaction(begin), as_json=as_json)
+    if as_json:
+        print_json(model_json(AgentRead.model_validate(agent)))
+    else:
+        print(agent.id)  # noqa: T201  for a script, and nothing else
+
+
+@app.command()
+def finish(  # noqa: PLR0913, PLR0917  each fact is an option
+    agent_id: AgentID,
+    session: OfSession = None,
+    working_dir: WorkingDir = None,
+    failed: Annotated[bool, typer.Option("--failed", help="It failed; without it, it is complete.")] = False,  # noqa: FBT002
+    error: Annotated[str | None, typer.Option(help="Why it failed.")] = None,
+    sdk_session: Annotated[str | None, typer.Option(metavar="ID", help="The client's session, with which it can be resumed.")] = None,
+    cost: Annotated[float | None, typer.Option(min=0, help="US dollars, where no usage is recorded.")] = None,
+    as_json: JSON = False,  # noqa: FBT002  a command-line flag
+) -> None:
+    """Note that an agent is complete, or failed. The same again changes nothing; another result is an error."""
+    reason = error or (_NO_REASON if failed or error is not None else None)
+
+    async def end(db: UnitOfWork) -> Agent:
+        refuse_bytes(error=error, sdk_session=sdk_session)
+        session_id = (await find_session(db, session, working_dir)).id if session is not None else None
+        agent = await finish_agent(db, agent_id, session_id, error=reason, sdk_session_id=sdk_session, cost=cost)
+        if agent is None:
+            raise _no_agent(agent_id)
+        return agent
+
+    agent = run(lambda: in_transaction(end), as_json=as_json)
+    if as_json:
+        print_json(model_json(AgentRead.model_validate(agent)))
+    else:
+        console().print(Text(f"{one_line(agent.agent_type)} is {agent.status}: {agent.id}"), soft_wrap=True)

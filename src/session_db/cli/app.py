@@ -40,8 +40,8 @@ COMMANDS = {
 }
 GROUPS = {
     "hooks": ("hooks", "Let Claude Code tell of every event, and see whether it does."),
-    "sessions": ("session_changes", "List, show, create, update and delete sessions."),
-    "agents": ("agents", "List and show the agents of a session."),
+    "sessions": ("phases", "List, show, create, update and delete sessions."),
+    "agents": ("agents", "List and show the agents of a session, start and finish them."),
     "events": ("events", "List and show the events of a session."),
     "messages": ("messages", "List and append the messages of a session."),
     "memory": ("memory", "List, add, change and remove the memory files of a session."),

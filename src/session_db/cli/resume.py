@@ -11,10 +11,12 @@ import typer
 from session_db.capture.restoring import Restored, Resumable, find_resumable, restore
 from session_db.cli.inputs import JSON
 from session_db.cli.output import messages_console, print_json
-from session_db.cli.running import fail, run
+from session_db.cli.running import fail, refuse_bytes, run
 from session_db.cli.sessions import Key, WorkingDir, find_session
-from session_db.database import get_async_session
+from session_db.crud.workflow import get_last_agent
+from session_db.database import UnitOfWork, get_async_session
 from session_db.errors import InvalidInput, NotFound
+from session_db.models import Session
 
 
 def add_to(app: typer.Typer) -> None:
@@ -27,6 +29,7 @@ def resume(  # noqa: PLR0913, PLR0917  each is an option
     working_dir: WorkingDir = None,
     directory: Annotated[Path | None, typer.Option("--in", metavar="DIR", help="Go on in this directory; unset: where it worked.")] = None,
     sdk_session: Annotated[str | None, typer.Option(metavar="ID", help="The client's session, where several are in this one.")] = None,
+    phase: Annotated[str | None, typer.Option(help="Go on with the last agent of this type: spec, plan, build, …")] = None,
     only_print: Annotated[bool, typer.Option("--print", help="Print the command instead of running it.")] = False,  # noqa: FBT002
     as_json: JSON = False,  # noqa: FBT002  a command-line flag
 ) -> None:
@@ -34,11 +37,13 @@ def resume(  # noqa: PLR0913, PLR0917  each is an option
 
     Those of its sub-agents come back, too.
     """
+    if phase is not None and sdk_session is not None:
+        fail(InvalidInput("--phase and --sdk-session are both given; give one of them."), as_json=as_json)
 
     async def work() -> tuple[Resumable, str, Restored]:
         async with get_async_session() as db:
             session = await find_session(db, key, working_dir)
-            resumable = await find_resumable(db, session, sdk_session)
+            resumable = await find_resumable(db, session, await _sdk_session_of(db, session, phase) if phase else sdk_session)
             here = _existing(directory, resumable.directory)
             return resumable, here, await restore(db, session.id, resumable, _projects(), here)
 
@@ -51,6 +56,19 @@ def resume(  # noqa: PLR0913, PLR0917  each is an option
         print(f"cd {shlex.quote(here)} && {shlex.join(command)}")  # noqa: T201  it is what a command is for
     else:
         _run(command, here, restored)
+
+
+async def _sdk_session_of(db: UnitOfWork, session: Session, phase: str) -> str:
+    """Return what the client calls the session of the last agent of this type."""
+    refuse_bytes(phase=phase)
+    agent = await get_last_agent(db, session.id, phase)
+    if agent is None or agent.sdk_session_id is None:
+        raise NotFound(
+            f"session {session.id} has no {phase} agent that can be resumed; session-db agents list {session.id} shows which it has.",
+            session_id=session.id,
+            phase=phase,
+        )
+    return agent.sdk_session_id
 
 
 def _existing(named: Path | None, worked_in: str) -> str:

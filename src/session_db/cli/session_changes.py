@@ -17,6 +17,8 @@ from session_db.database import UnitOfWork, in_transaction
 from session_db.errors import InvalidInput, NotFound
 from session_db.models import Session, SessionCreate, SessionNameUpdate, SessionRead, SessionUpdate
 
+__all__ = ["app"]
+
 Agent = Annotated[str | None, typer.Option(help="Agent of a chat session, e.g. claude-code.")]
 Model = Annotated[str | None, typer.Option(help="Language model.")]
 Name = Annotated[str | None, typer.Option(help="Name that people see.")]

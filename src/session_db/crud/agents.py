@@ -11,6 +11,7 @@ from sqlmodel import col
 from session_db.crud import sdk_sessions
 from session_db.crud.paging import Page, checked_limit, decode_cursor, read_page
 from session_db.crud.rows import add, all_of, move, one_or_none
+from session_db.crud.showing import raise_version
 from session_db.database.violations import translated
 from session_db.errors import Conflict, InvalidInput, NotFound
 from session_db.ids import new_id
@@ -22,6 +23,12 @@ TOTALS = ("input_tokens", "output_tokens", "cache_read_tokens", "cache_write_tok
 
 ENDED_EARLY = "the session ended before the agent did"
 """Why an agent failed whose session's end was told, and its own was not."""
+
+PROCESS_GONE = "its process is gone, and did not tell of its end"
+FELL_SILENT = "nothing was heard of it for too long"
+"""Why an agent failed that was reaped."""
+
+_PRESUMED = (ENDED_EARLY, PROCESS_GONE, FELL_SILENT)
 
 
 async def create_agent(db: AsyncSession, agent_data: AgentCreate) -> Agent:
@@ -179,6 +186,12 @@ async def end_agents_below(db: AsyncSession, agent: Agent, moment: datetime) -> 
     ended = working.values(status="failed", error_message=ENDED_EARLY, completed_at=moment, updated_at=now())
     await db.flush()
     await db.execute(ended.execution_options(synchronize_session="fetch"))
+    await raise_version(db, agent.session_id)
+
+
+def was_presumed(agent: Agent) -> bool:
+    """Say whether nobody told that an agent failed: it was concluded, and what is told later is better."""
+    return agent.status == "failed" and agent.error_message in _PRESUMED
 
 
 async def is_below(db: AsyncSession, session_id: UUID, agent_id: UUID, ancestor_id: UUID) -> bool:
