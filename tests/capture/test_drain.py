@@ -210,6 +210,7 @@ class TestTranscripts:
         whole = transcript.read_bytes()
         transcript.write_bytes(b"".join(whole.splitlines(keepends=True)[:8]))
         put(settings, "Stop", session_id=str(BACKGROUND), transcript_path=str(transcript))
+        monkeypatch.setattr("session_db.capture.drain.LAG", timedelta(hours=1))
         await drain(settings)
         before = (await session_of(BACKGROUND)).message_count
         transcript.write_bytes(whole)
