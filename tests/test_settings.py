@@ -49,6 +49,7 @@ class TestDefaults:
             "claude_dirs": "~/.claude",
             "redact": True,
             "redact_transcripts": False,
+            "workspace_roots": "",
             "allowed_hosts": "localhost",
             "max_body_bytes": 32 * 1024 * 1024,
             "open_probes": False,

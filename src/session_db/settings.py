@@ -97,6 +97,11 @@ class Settings(BaseSettings):
         validation_alias="SESSION_DB_REDACT_TRANSCRIPTS",
         description="Mask them in transcripts, too; one with a secret in it cannot be resumed any more.",
     )
+    workspace_roots: str = Field(
+        "",
+        validation_alias="SESSION_DB_WORKSPACE_ROOTS",
+        description="Directories below which the service reads and writes folders of sessions; several as in PATH, none unless set.",
+    )
     allowed_hosts: str = Field(
         "localhost",
         validation_alias="SESSION_DB_ALLOWED_HOSTS",

@@ -6,7 +6,7 @@ from datetime import datetime
 from typing import Any, Literal, NamedTuple
 from uuid import UUID
 
-from sqlalchemy import Text, Uuid, case, cast, func, insert, literal, select, tuple_
+from sqlalchemy import Text, Uuid, case, cast, func, insert, literal, literal_column, select, tuple_
 from sqlalchemy.dialects.postgresql import insert as postgresql_insert
 from sqlalchemy.ext.asyncio import AsyncSession
 from sqlalchemy.orm import defer, with_expression
@@ -262,6 +262,14 @@ async def get_last_agent_logs(db: AsyncSession, session_id: UUID, *, agent_id: U
     if agent_id is not None:
         query = query.where(col(AgentLog.agent_id) == agent_id)
     rows = await _read(db, query.order_by(col(AgentLog.event_index).desc()).limit(limit))
+    return rows[::-1]
+
+
+async def get_phases(db: AsyncSession, session_id: UUID, limit: int) -> list[AgentLog]:
+    """Return the last changes of a session's status, in their order; a payload that is large is left out."""
+    # Written out, so that whoever plans the statement knows the index of it.
+    changes = (literal_column("event_category") == literal_column("'phase'"), col(AgentLog.event_type) == "StatusChange")
+    rows = await _read(db, _events(session_id).where(*changes).order_by(col(AgentLog.event_index).desc()).limit(limit))
     return rows[::-1]
 
 

@@ -10,6 +10,7 @@ from sqlalchemy.ext.asyncio import AsyncSession
 from sqlalchemy.orm.attributes import set_committed_value
 from sqlmodel import AutoString
 
+from session_db.crud.showing import note_behind, raised_by
 from session_db.database.violations import DRIVER_ERRORS, note_moved, translate, translated, violation
 from session_db.errors import InvalidInput
 from session_db.models.text import readable, shown
@@ -93,6 +94,7 @@ async def all_of(db: AsyncSession, query: Any) -> list[Any]:
 async def move(db: AsyncSession, table: type[Any], key: tuple[Any, ...], **values: Any) -> None:
     """Set columns of one row to SQL expressions; where this unit of work has the row, it shows the outcome."""
     mapper = inspect(table)
+    values |= (shown_in_folder := raised_by(table, values))
     here = [column == value for column, value in zip(mapper.primary_key, key, strict=True)]
     statement = update(table).where(*here).values(values).returning(*(getattr(table, name) for name in values))
     moved = (await run(db, statement.execution_options(synchronize_session=False), columns=", ".join(values))).one()
@@ -101,6 +103,8 @@ async def move(db: AsyncSession, table: type[Any], key: tuple[Any, ...], **value
         for name, value in zip(values, moved, strict=True):
             set_committed_value(row, name, value)
         note_moved(db, row)
+    if shown_in_folder and moved.workspace_version:
+        note_behind(db.sync_session, key[0])
 
 
 def one_of(values: Iterable[Any], kind: Any = Text) -> Any:

@@ -14,6 +14,7 @@ from session_db.crud.erasing import mark_deleted
 from session_db.crud.locking import lock_session_if_any
 from session_db.crud.rows import add, all_of, one_or_none, run
 from session_db.crud.sdk_sessions import lift_tombstone
+from session_db.crud.showing import note_behind
 from session_db.database.violations import translated
 from session_db.errors import AlreadyExists, Conflict, InvalidInput
 from session_db.live import note_changed
@@ -22,19 +23,27 @@ from session_db.models.sessions import ENDED_STATUSES, normalised_directory, ref
 from session_db.models.table import now
 
 
-async def create_session(db: AsyncSession, session_data: SessionCreate) -> Session:
+async def create_session(db: AsyncSession, session_data: SessionCreate, *, workspace: bool = False) -> Session:
     """Create a session.
+
+    Args:
+        db: the database session.
+        session_data: the session.
+        workspace: give it a folder, ``agents/sessions/<slug>`` below its working_dir, which is made after the commit.
 
     Raises:
         AlreadyExists: the session_id, or the slug in this working_dir, is taken.
+        InvalidInput: a chat session, or one without a slug, is to have a folder.
     """
+    if workspace:
+        _refuse_folder(session_data)
     values = session_data.model_dump(exclude={"session_id", "session_name", "metadata_"})
     metadata = dict(session_data.metadata_)
     if session_data.session_name:
         metadata = _named(metadata, session_data.session_name)
     if session_data.session_id is not None:
         values["id"] = session_data.session_id
-    session = Session(**values, metadata_=metadata)
+    session = Session(**values, metadata_=metadata, workspace_version=int(workspace))
     _set_status(session, session.status)
     try:
         await add(db, session, session_id=session.id, session_slug=session.session_slug)
@@ -45,7 +54,16 @@ async def create_session(db: AsyncSession, session_data: SessionCreate) -> Sessi
         # One that was deleted is wanted again: what its SDK session still tells goes into it.
         await lift_tombstone(db, str(session.id))
     note_changed(db, session.id)
+    if workspace:
+        note_behind(db.sync_session, session.id, is_new=True)
     return session
+
+
+def _refuse_folder(session_data: SessionCreate) -> None:
+    if session_data.session_type == "chat":
+        raise InvalidInput("workspace: a chat session has no folder; give a workflow's session_type.", field="session_type")
+    if session_data.session_slug is None:
+        raise InvalidInput("workspace: a folder needs a name; give session_slug and working_dir.", field="session_slug")
 
 
 async def _say_if_being_erased(db: AsyncSession, session_id: UUID, error: AlreadyExists) -> None:

@@ -3,7 +3,7 @@
 import asyncio
 import random
 import warnings
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Hashable
 from contextlib import asynccontextmanager
 from types import TracebackType
 from typing import Any, TypeVar
@@ -17,6 +17,8 @@ from sqlmodel.ext.asyncio.session import AsyncSession
 from session_db.database.connection import get_engine
 
 Returned = TypeVar("Returned")
+
+_AFTER_COMMIT = "session_db_after_commit"
 
 _TO_BE_REPEATED = ("40P01", "40001")
 """Deadlock and serialization failure: the transaction did nothing and may succeed now."""
@@ -38,12 +40,21 @@ class UnitOfWork(AsyncSession):
         event.listen(self.sync_session, "do_orm_execute", _note_statement)
         event.listen(self.sync_session, "after_commit", _forget)
         event.listen(self.sync_session, "after_rollback", _forget)
+        event.listen(self.sync_session, "after_rollback", _forget_work)
 
     async def __aexit__(self, type_: type[BaseException] | None, value: BaseException | None, traceback: TracebackType | None) -> None:
         if type_ is not None:
             # Nobody expects a commit here: no warning.
             await self.rollback()
         await super().__aexit__(type_, value, traceback)
+
+    async def commit(self) -> None:
+        """Commit, and then do what ``after_commit`` was told; one that only joined a transaction of somebody else does not."""
+        await super().commit()
+        waiting = self.sync_session.info.pop(_AFTER_COMMIT, {})
+        if waiting and self.bind is get_engine():
+            for work in waiting.values():
+                await work()
 
     async def close(self) -> None:
         """Close the session; rows that were written and not committed are thrown away, with a warning."""
@@ -72,10 +83,28 @@ def _note_statement(state: ORMExecuteState) -> Result[Any] | None:
     return result
 
 
+def after_commit(session: Session, key: Hashable, work: Callable[[], Awaitable[None]]) -> None:
+    """Let work run once a ``UnitOfWork`` of the present engine has committed; of each key the first one. It must not fail.
+
+    A rollback forgets it, and other kinds of database sessions do nothing of it.
+    """
+    session.info.setdefault(_AFTER_COMMIT, {}).setdefault(key, work)
+
+
+def forget_after_commit(session: Session, key: Hashable) -> None:
+    """Do nothing for this key after the commit: it is done already."""
+    session.info.get(_AFTER_COMMIT, {}).pop(key, None)
+
+
 def _forget(session: Session) -> None:
     # The end of a savepoint is told here, too; what was written before and in it still waits for the commit.
     if not session.in_nested_transaction():
         session.info["written"] = False
+
+
+def _forget_work(session: Session) -> None:
+    if not session.in_nested_transaction():
+        session.info.pop(_AFTER_COMMIT, None)
 
 
 def async_session() -> UnitOfWork:

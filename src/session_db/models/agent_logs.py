@@ -58,6 +58,7 @@ class AgentLog(AgentLogBase, table=True):
         Index(None, "session_id", "tool_use_id", postgresql_where=text("tool_use_id IS NOT NULL")),
         # For searches alone: of the plain column it would be read for a session's timeline as well, to where the session begins.
         Index("ix_agent_logs_timestamp", text("(timestamp AT TIME ZONE 'UTC')")),
+        Index("ix_agent_logs_phases", "session_id", "event_index", postgresql_where=text("event_category = 'phase'")),
         words_index("ix_agent_logs_content_words", "content"),
         words_index("ix_agent_logs_tool_output_words", "tool_output"),
         {"comment": "Events of sessions."},

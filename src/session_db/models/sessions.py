@@ -137,6 +137,7 @@ class Session(SessionBase, KeepsMetadata, table=True):
         words_index("ix_sessions_words", "session"),
         # Deleted sessions are few, and erasing asks for the first of them again and again.
         Index("ix_sessions_deleted", "id", postgresql_where=text("deleted_at IS NOT NULL")),
+        Index("ix_sessions_behind", "id", postgresql_where=text("workspace_version > workspace_synced_version")),
         # The tables hang on this one, so a row grows old: free room on its page keeps updates of counters on it.
         {"comment": "Agent sessions: workflows and chats.", "postgresql_with": {"fillfactor": "80"}},
     )
