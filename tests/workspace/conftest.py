@@ -34,12 +34,17 @@ class Project:
         document: dict[str, Any] = json.loads(self.state.read_text())
         return document
 
+    def write(self, document: Any) -> None:
+        self.state.write_text(json.dumps(document))
+
     def edit(self, **values: Any) -> None:
-        self.state.write_text(json.dumps(self.read() | values))
+        self.write(self.read() | values)
 
     async def create(self, **values: Any) -> Session:
         async with get_async_session() as db:
-            wanted = SessionCreate(session_slug=SLUG, title="Authentication", working_dir=str(self.directory), **values)
+            wanted = SessionCreate.model_validate(
+                {"session_slug": SLUG, "title": "Authentication", "working_dir": str(self.directory)} | values
+            )
             return await crud.create_session(db, wanted, workspace=True)
 
     async def update(self, **values: Any) -> None:
@@ -51,6 +56,10 @@ class Project:
             session = await crud.get_session_by_slug(db, SLUG, str(self.directory))
         assert session is not None
         return session
+
+    async def row(self) -> dict[str, Any]:
+        """Return the session as it is stored."""
+        return (await self.session()).model_dump()
 
     async def sync(self, how: How = PLAINLY) -> Report:
         return await sync_project(self.directory, how)

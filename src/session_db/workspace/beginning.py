@@ -49,19 +49,15 @@ async def begin_session(
     await _refuse_deleted(db, session_id, restore_deleted=restore_deleted)
     values = state_values(record) or older_values(document)
     kind = record.get("type") or document.get("session_type")
-    session = await create_session(
-        db,
-        _valid(
-            SessionCreate,
-            session_id=session_id,
-            session_slug=slug,
-            working_dir=working_dir,
-            session_type=_TYPES.get(kind if isinstance(kind, str) else None, "full"),
-            title=values.get("title"),
-            description=values.get("description"),
-        ),
-        workspace=True,
-    )
+    wanted = {
+        "session_id": session_id,
+        "session_slug": slug,
+        "working_dir": working_dir,
+        "session_type": _TYPES.get(kind if isinstance(kind, str) else None, "full"),
+        "title": values.get("title"),
+        "description": values.get("description"),
+    }
+    session = await create_session(db, _valid(SessionCreate, wanted), workspace=True)
     await _replay(db, session, document)
     if not is_older(document):
         await _add_agents(db, session, document.get("agents"))
@@ -105,13 +101,14 @@ async def _add_agents(db: AsyncSession, session: Session, agents: Any) -> None:
         if isinstance(agent, Mapping):
             names = ("id", "status", "sdk_session_id", "model", "checkpoint_id", "cost", "started_at", "completed_at")
             values = {name: agent[name] for name in names if agent.get(name) is not None}
-            await create_agent(db, _valid(AgentCreate, session_id=session.id, agent_type=agent.get("type") or "main", **values))
+            values |= {"session_id": session.id, "agent_type": agent.get("type") or "main"}
+            await create_agent(db, _valid(AgentCreate, values))
 
 
-def _valid(model: Any, **values: Any) -> Any:
+def _valid(kind: Any, values: dict[str, Any]) -> Any:
     """Make an input of what a file says; the error names the place."""
     try:
-        return model.model_validate(values)
+        return kind.model_validate(values)
     except ValidationError as error:
         problems = error.errors(include_input=False, include_url=False)
         told = "; ".join(f"{'.'.join(map(str, each['loc']))}: {each['msg']}".removeprefix(": Value error, ") for each in problems)

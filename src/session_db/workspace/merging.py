@@ -60,13 +60,9 @@ def is_ahead(status: Any, other: str) -> bool:
     return status in phases and other not in ENDED_STATUSES and phases.index(status) > phases.index(other)
 
 
-def put_back(record: Mapping[str, Any], synced: Mapping[str, Any] | None, new: Mapping[str, Any]) -> list[Conflict]:
-    """Return what somebody changed in a record that the database owns."""
-    written = _part(synced, "database")
-    if synced is None:
-        touched = [key for key in OF_DATABASE if key in record]
-    else:
-        touched = [key for key in OF_DATABASE if key in written and written[key] != fingerprint(key, record.get(key))]
+def put_back(record: Mapping[str, Any], written: Mapping[str, str], new: Mapping[str, Any]) -> list[Conflict]:
+    """Return what somebody changed in a record that the database owns; ``written`` has fingerprints of what was written there."""
+    touched = [key for key in OF_DATABASE if key in written and written[key] != fingerprint(key, record.get(key))]
     return [
         Conflict(key, record.get(key), new[key], "database")
         for key in touched

@@ -5,7 +5,7 @@ is behind.
 """
 
 import asyncio
-from collections.abc import Mapping
+from collections.abc import Container, Mapping
 from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
@@ -233,10 +233,12 @@ async def _exchange(db: UnitOfWork, *, asked: Asked, files: Files) -> Exchanged:
     synced = None if is_new else _synced_of(record)
     merged = merge(_sources(files, record), synced, _owned_by_files(session))
     edits = _with_heading(merged.edits, session, files)
+    # Where nobody knows what was written, it was what the database says before the edits.
+    written = synced["database"] if synced else _fingerprints(record_of(await get_shown(db, session)), record)
     await _apply(db, session, edits)
     shown = await get_shown(db, session)
     new = record_of(shown)
-    conflicts = [] if is_new else merged.conflicts + put_back(record, synced, new)
+    conflicts = [] if is_new else merged.conflicts + put_back(record, written, new)
     await _tell(db, session, conflicts)
     content = _content(files, new)
     action: Action = "created" if is_new else "updated" if edits else "written" if content else "unchanged"
@@ -303,6 +305,10 @@ def _synced_of(record: Mapping[str, Any]) -> dict[str, Any] | None:
         return None
 
 
+def _fingerprints(record: Mapping[str, Any], keys: Container[str]) -> dict[str, str]:
+    return {key: fingerprint(key, record[key]) for key in OF_DATABASE if key in keys}
+
+
 def _sources(files: Files, record: Mapping[str, Any]) -> list[tuple[str, Values]]:
     layout = older_values(files.document) if is_older(files.document) else {}
     return [("state", state_values(record)), ("layout", layout), ("plan", files.plan)]
@@ -365,7 +371,7 @@ def _document(files: Files, new: Mapping[str, Any]) -> dict[str, Any]:
         "state": state_values(new),
         "layout": older_values(kept) if older else {},
         "plan": files.plan,
-        "database": {key: fingerprint(key, new[key]) for key in OF_DATABASE},
+        "database": _fingerprints(new, OF_DATABASE),
     }
     record = overlaid(record_in(files.document), {**new, "synced": synced})
     return {**kept, RECORD: record} if older else record
