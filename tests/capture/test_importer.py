@@ -91,6 +91,23 @@ class TestCosts:
         assert session.forked_from == COMPACTED
         assert session.unattributed_cost is None, "the report includes what was spent before the fork"
 
+    async def test_a_fork_that_the_sdk_made_pays_for_its_own_calls_only(self, tmp_path: Path) -> None:
+        fork, own_call = UUID(int=1), {"uuid": "own", "sessionId": str(UUID(int=1))}
+        path = tmp_path / "p" / f"{fork}.jsonl"
+        path.parent.mkdir()
+        entries = [entry for entry in entries_of(recording(CLEARED)) if entry["type"] in {"user", "assistant"}]
+        copies = [
+            {name: value for name, value in entry.items() if name != "requestSessionId"}
+            | {"uuid": f"copy-{n}", "sessionId": str(fork), "forkedFrom": {"sessionId": str(CLEARED), "messageUuid": entry["uuid"]}}
+            for n, entry in enumerate(entries)
+        ]
+        answer = copies[-1] | own_call | {"message": copies[-1]["message"] | {"id": "msg_own"}}
+        write_entries(path, [*copies, {name: value for name, value in answer.items() if name != "forkedFrom"}])
+        await import_recordings([path])
+        async with async_session() as db:
+            assert (await usage_totals(db, fork))["calls"] == 1
+        assert (await session_of(fork)).forked_from == CLEARED
+
     async def test_totals_are_the_sum_over_agents_and_usage(self) -> None:
         await import_recordings([TRANSCRIPTS])
         async with async_session() as db:

@@ -3,10 +3,13 @@
 import json
 from pathlib import Path
 from typing import Any
+from uuid import UUID
 
 import pytest
 
-from session_db.database import close_db
+from session_db import crud
+from session_db.capture.importer import import_recordings
+from session_db.database import async_session, close_db
 from session_db.integrations.claude_agent_sdk import PostgresSessionStore
 from session_db.settings import use_settings
 from tests.capture.recorded import FOREGROUND, copy_of
@@ -40,16 +43,55 @@ async def test_the_sdks_conformance_suite_passes(postgres: PostgreSQL, template:
 
 @pytest.mark.usefixtures("fresh_database")
 async def test_the_sdk_does_the_same_with_it_as_with_its_own(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    directory = _recorded_in(tmp_path, monkeypatch)
+    ours = await _used(PostgresSessionStore(), directory)
+    assert ours == await _used(sdk.InMemorySessionStore(), directory)
+    assert ours["messages"]
+    assert ours["agents"]
+    assert len(ours["listed"]) == 2
+
+
+@pytest.mark.usefixtures("fresh_database")
+class TestForksOfTheSDK:
+    """Their copies have new uuids, and name where they came from otherwise than those of the client."""
+
+    async def test_one_in_the_store_was_paid_for_where_it_came_from(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+        directory = _recorded_in(tmp_path, monkeypatch)
+        store = PostgresSessionStore()
+        await sdk.import_session_to_store(str(FOREGROUND), store, directory=directory)
+        fork = await sdk.fork_session_via_store(store, str(FOREGROUND), directory=directory)
+        await _assert_is_free(UUID(fork.session_id))
+
+    async def test_one_in_a_file_was_paid_for_where_it_came_from(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+        directory = _recorded_in(tmp_path, monkeypatch)
+        fork = sdk.fork_session(str(FOREGROUND), directory=directory)
+        await import_recordings([tmp_path / "claude" / "projects"])
+        await _assert_is_free(UUID(fork.session_id))
+
+
+async def _assert_is_free(fork: UUID) -> None:
+    async with async_session() as db:
+        origin, copy = await crud.get_session(db, FOREGROUND), await crud.get_session(db, fork)
+        messages = await crud.get_message_count(db, fork)
+    assert origin is not None
+    assert copy is not None
+    assert (copy.forked_from, float(copy.total_cost), messages) == (FOREGROUND, 0, await _count(FOREGROUND))
+    assert origin.total_cost > 0
+
+
+async def _count(session_id: UUID) -> int:
+    async with async_session() as db:
+        return await crud.get_message_count(db, session_id)
+
+
+def _recorded_in(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> str:
+    """Record a session in a new directory, where the SDK finds it, and return the directory."""
     directory = tmp_path / "project"
     directory.mkdir()
     file = copy_of(FOREGROUND, tmp_path / "claude" / "projects")
     file.parent.rename(file.parents[1] / sdk.project_key_for_directory(str(directory)))
     monkeypatch.setenv("CLAUDE_CONFIG_DIR", str(tmp_path / "claude"))
-    ours = await _used(PostgresSessionStore(), str(directory))
-    assert ours == await _used(sdk.InMemorySessionStore(), str(directory))
-    assert ours["messages"]
-    assert ours["agents"]
-    assert len(ours["listed"]) == 2
+    return str(directory)
 
 
 async def _used(store: Any, directory: str) -> dict[str, Any]:

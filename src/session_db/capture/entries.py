@@ -134,8 +134,7 @@ def _note_facts(facts: Facts, entry: dict[str, Any], moment: datetime | None) ->
     facts.git_branch = _text(entry.get("gitBranch")) or facts.git_branch
     facts.client_version = _text(entry.get("version")) or facts.client_version
     facts.entrypoint = facts.entrypoint or _text(entry.get("entrypoint"))
-    if is_copy(entry):
-        facts.forked_from = facts.forked_from or _text(entry.get("requestSessionId"))
+    facts.forked_from = facts.forked_from or _origin_of(entry)
     kind = entry.get("type")
     if isinstance(kind, str) and kind in _TITLES:
         name, rank = _TITLES[kind]
@@ -147,10 +146,11 @@ def _note_facts(facts: Facts, entry: dict[str, Any], moment: datetime | None) ->
         facts.reported_usage = entry.get("modelUsage")
 
 
-def is_copy(entry: dict[str, Any]) -> bool:
-    """Say whether a fork copied the entry from another session: it is part of the conversation, and was paid for there."""
-    origin = entry.get("requestSessionId")
-    return isinstance(origin, str) and origin != entry.get("sessionId")
+def _origin_of(entry: dict[str, Any]) -> str | None:
+    """Return the session that a fork copied the entry from: it is part of the conversation, and was paid for there."""
+    # A fork that the SDK made, and one that the client made.
+    named = (_object(entry.get("forkedFrom")).get("sessionId"), entry.get("requestSessionId"))
+    return next((origin for origin in map(_text, named) if origin and origin != entry.get("sessionId")), None)
 
 
 def title_of(text: str) -> str:
@@ -179,7 +179,7 @@ def _read_answer(reading: Reading, source: Source, key: str, entry: dict[str, An
     reading.facts.answered_at = moment
     _note_progress(reading.facts, entry, message)
     model = _text(message.get("model"))
-    if model is None or model == _SYNTHETIC or is_copy(entry):
+    if model is None or model == _SYNTHETIC or _origin_of(entry) is not None:
         return
     model = readable(model[:100])
     reading.facts.model = model
