@@ -6,8 +6,10 @@ from pathlib import Path
 from uuid import UUID
 
 import pytest
+from sqlalchemy import event
 
 from session_db import crud
+from session_db.capture.binding import find_session
 from session_db.capture.drain import drain
 from session_db.capture.spool import spool_of
 from session_db.crud.agents import list_agents
@@ -27,13 +29,36 @@ def settings(fresh_database: Database, tmp_path: Path) -> Settings:
 
 
 def put(settings: Settings, session_id: UUID, name: str, *, environment: dict[str, str], host: str | None = None, **payload: str) -> None:
-    event = {"session_id": str(session_id), "hook_event_name": name, "cwd": "/home/dev/demo"} | payload
-    spool_of(settings).put(json.dumps(event).encode(), environment, host or os.uname().nodename)
+    told = {"session_id": str(session_id), "hook_event_name": name, "cwd": "/home/dev/demo"} | payload
+    spool_of(settings).put(json.dumps(told).encode(), environment, host or os.uname().nodename)
 
 
 async def session_of(session_id: UUID) -> Session | None:
     async with async_session() as db:
         return await crud.get_session(db, session_id)
+
+
+class TestNamed:
+    async def test_the_nearest_directory_that_has_the_slug_counts(self, fresh_database: Database) -> None:
+        async with get_async_session() as db:
+            for directory in ("/", "/home", "/home/dev", "/home/dev/demo/src/deep", "/home/develop"):
+                await make_session(db, session_type="full", session_slug="feature", working_dir=directory)
+            found = await find_session(db, "feature", "/home/dev/demo/../demo/src/")
+            windows = await make_session(db, session_type="full", session_slug="feature", working_dir="C:\\Users")
+            found_windows = await find_session(db, "feature", "C:\\Users\\dev")
+        assert found is not None
+        assert found.working_dir == "/home/dev"
+        assert found_windows is not None
+        assert found_windows.id == windows.id
+
+    @pytest.mark.parametrize("directory", ["/" + "d/" * 500_000, "/" + "d/" * 2_000, "/" + "/" * 1_000_000])
+    async def test_a_directory_as_deep_as_somebody_likes_costs_one_statement(self, fresh_database: Database, directory: str) -> None:
+        statements: list[str] = []
+        async with get_async_session() as db:
+            connection = await db.connection()
+            event.listen(connection.sync_connection, "before_cursor_execute", lambda *told: statements.append(told[2]))
+            assert await find_session(db, "feature", directory) is None
+        assert len(statements) <= 1
 
 
 class TestCleared:

@@ -3,20 +3,25 @@
 import logging
 from collections.abc import Sequence
 from datetime import timedelta
-from pathlib import Path
+from pathlib import PurePosixPath, PureWindowsPath
 from uuid import UUID
 
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from session_db.capture.hook_events import HookEvent
 from session_db.crud.sdk_sessions import bind_sdk_session, get_sdk_session, main_agent_id, sdk_key
-from session_db.crud.sessions import get_session, get_session_by_slug
+from session_db.crud.sessions import get_nearest_session, get_session
 from session_db.errors import SessionDBError
 from session_db.models import Session
+from session_db.models.sessions import normalised_directory
 from session_db.models.text import readable
 
 CLEARING = timedelta(seconds=10)
 """A session begins at once where another one was cleared; later it has nothing to do with it."""
+
+_LONGEST_PATH = 4096
+_DEEPEST_PATH = 100
+"""Characters of a directory, and directories above it, in which a slug is looked for: a client may say anything of where it runs."""
 
 logger = logging.getLogger(__name__)
 
@@ -27,11 +32,16 @@ async def find_session(db: AsyncSession, wanted: str, directory: str | None) -> 
         return await get_session(db, UUID(wanted))
     except ValueError:
         pass
-    for above in [Path(directory), *Path(directory).parents] if directory else []:
-        session = await get_session_by_slug(db, readable(wanted), readable(str(above)))
-        if session is not None:
-            return session
-    return None
+    return await get_nearest_session(db, readable(wanted), _and_above(directory)) if directory else None
+
+
+def _and_above(directory: str) -> list[str]:
+    """Return a directory and those above it, the nearest first."""
+    whole = normalised_directory(readable(directory))
+    if len(whole) > _LONGEST_PATH:
+        return []
+    path = PurePosixPath(whole) if whole.startswith("/") else PureWindowsPath(whole)
+    return [str(path), *map(str, path.parents[:_DEEPEST_PATH])]
 
 
 async def bind_as_wanted(db: AsyncSession, event: HookEvent, cleared: HookEvent | None) -> None:

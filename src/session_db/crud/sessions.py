@@ -1,10 +1,11 @@
 """Sessions: create, read, update, delete."""
 
+from collections.abc import Collection
 from datetime import datetime
 from typing import Any
 from uuid import UUID
 
-from sqlalchemy import select, update
+from sqlalchemy import func, select, update
 from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.ext.asyncio import AsyncSession
 from sqlmodel import col
@@ -12,7 +13,7 @@ from sqlmodel import col
 from session_db.crud import agent_logs
 from session_db.crud.erasing import mark_deleted
 from session_db.crud.locking import lock_session_if_any
-from session_db.crud.rows import add, all_of, one_or_none, run
+from session_db.crud.rows import add, all_of, one_of, one_or_none, run
 from session_db.crud.sdk_sessions import lift_tombstone
 from session_db.crud.showing import note_behind
 from session_db.database.violations import translated
@@ -99,6 +100,14 @@ async def get_session_by_slug(db: AsyncSession, slug: str, working_dir: str | No
             f"several sessions have the slug {slug!r}; say which working_dir: {', '.join(directories)}.", slug=slug, directories=directories
         )
     return found[0] if found else None
+
+
+async def get_nearest_session(db: AsyncSession, slug: str, working_dirs: Collection[str]) -> Session | None:
+    """Return the session with this slug that has the longest of these directories, or None where there is none."""
+    here = (col(Session.session_slug) == slug, col(Session.working_dir) == one_of(working_dirs), col(Session.deleted_at).is_(None))
+    query = select(Session).where(*here).order_by(func.length(col(Session.working_dir)).desc()).limit(1)
+    session: Session | None = await one_or_none(db, query)
+    return session
 
 
 async def update_session(
