@@ -13,6 +13,7 @@ import httpx
 import pytest
 from fastapi import FastAPI
 from pydantic import SecretStr
+from sqlalchemy import text
 
 from session_db import crud, server
 from session_db.crud.presence import create_presence
@@ -37,7 +38,7 @@ async def living(app: FastAPI) -> AsyncIterator[None]:
 @pytest.fixture
 def app(fresh_database: Database, monkeypatch: pytest.MonkeyPatch) -> FastAPI:
     """The application, whose chores do not let a test wait."""
-    for name in ("LEASES_SECONDS", "ERASE_SECONDS", "LOOK_SECONDS", "PENDING_SECONDS"):
+    for name in ("LEASES_SECONDS", "ERASE_SECONDS", "LOOK_SECONDS", "PENDING_SECONDS", "REAP_SECONDS"):
         monkeypatch.setattr(server, name, 0.05)
     return create_app(fresh_database.settings)
 
@@ -77,6 +78,15 @@ class TestChores:
         async with get_async_session() as db:
             session_id = (await make_session(db)).id
             await create_presence(db, session_id, worker="one that was killed", lease_seconds=0.01)
+        async with living(app), asyncio.timeout(10):
+            while (session := await session_of(session_id)) is None or session.status != "idle":
+                await asyncio.sleep(0.02)
+
+    async def test_a_chat_in_which_nothing_happens_becomes_idle(self, app: FastAPI) -> None:
+        async with get_async_session() as db:
+            session_id = (await make_session(db)).id
+            await db.execute(text("UPDATE sessions SET last_activity = last_activity - interval '31 minutes'"))
+            await db.commit()
         async with living(app), asyncio.timeout(10):
             while (session := await session_of(session_id)) is None or session.status != "idle":
                 await asyncio.sleep(0.02)

@@ -49,6 +49,9 @@ class TestDefaults:
             "claude_dirs": "~/.claude",
             "redact": True,
             "redact_transcripts": False,
+            "idle_after": "30min",
+            "terminate_after": "never",
+            "lost_after": "1d",
             "workspace_roots": "",
             "allowed_hosts": "localhost",
             "max_body_bytes": 32 * 1024 * 1024,
@@ -145,6 +148,9 @@ class TestRefusals:
             ("SESSION_DB_ECHO", "perhaps"),
             ("SESSION_DB_COMMAND_TIMEOUT", "-1"),
             ("SESSION_DB_SCHEMA", 'a"; DROP TABLE sessions'),
+            ("SESSION_DB_IDLE_AFTER", "soon"),
+            ("SESSION_DB_TERMINATE_AFTER", "0d"),
+            ("SESSION_DB_LOST_AFTER", "12"),
         ],
     )
     def test_a_value_that_does_not_fit_is_named_with_its_setting(self, name: str, value: str, monkeypatch: pytest.MonkeyPatch) -> None:

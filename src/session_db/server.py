@@ -23,6 +23,7 @@ from session_db.api.routes import ROUTERS
 from session_db.api.routes.login import Failures
 from session_db.capture.drain import drain
 from session_db.capture.reading import ReadReport, read_pending
+from session_db.capture.reaping import reap
 from session_db.crud import erase_deleted_sessions
 from session_db.crud.presence import delete_expired_presence
 from session_db.crud.sdk_sessions import delete_old_tombstones
@@ -47,6 +48,7 @@ ERASE_SECONDS = 5.0
 LOOK_SECONDS = 5.0
 DRAIN_SECONDS = 0.5
 PENDING_SECONDS = 60.0
+REAP_SECONDS = 60.0
 """Rests between the chores of the service."""
 
 logger = logging.getLogger(__name__)
@@ -156,6 +158,15 @@ async def _do_chores(metrics: Metrics) -> None:
         async with get_async_session() as db:
             metrics.lacks(await get_missing(db))
 
+    has_reaped = False
+
+    async def reap_sessions() -> None:
+        nonlocal has_reaped
+        # What waits in the spool may tell that an agent goes on.
+        await drain(get_settings())
+        await reap(get_settings(), everything=not has_reaped)
+        has_reaped = True
+
     await _keep(init_db, TABLES_SECONDS, once=True)
     await asyncio.gather(
         _keep(look, LOOK_SECONDS),
@@ -163,6 +174,7 @@ async def _do_chores(metrics: Metrics) -> None:
         _keep(erase, ERASE_SECONDS),
         _keep(drain_spool, DRAIN_SECONDS),
         _keep(read_transcripts, PENDING_SECONDS),
+        _keep(reap_sessions, REAP_SECONDS),
     )
 
 

@@ -6,6 +6,8 @@ directory; the ``session-db`` command does not, it may be run in a stranger's fo
 """
 
 import os
+import re
+from datetime import timedelta
 from pathlib import Path
 from typing import Any, Literal
 
@@ -22,6 +24,17 @@ def default_home() -> Path:
     if hasattr(os, "geteuid") and os.geteuid() == 0:
         return Path("/var/lib/session-db")
     return user_data_path("session-db", appauthor=False)
+
+
+_SPAN = r"([1-9][0-9]{0,4}) ?(s|min|h|d|w)"
+_UNITS = {"s": "seconds", "min": "minutes", "h": "hours", "d": "days", "w": "weeks"}
+_SPAN_OR_NEVER = f"^(never|{_SPAN})$"
+
+
+def span_of(text: str) -> timedelta | None:
+    """Return how long ``30min``, ``12h``, ``7d`` or ``2w`` is, or None for any other text, as for ``never``."""
+    span = re.fullmatch(_SPAN, text)
+    return None if span is None else timedelta(**{_UNITS[span[2]]: int(span[1])})
 
 
 class Settings(BaseSettings):
@@ -96,6 +109,24 @@ class Settings(BaseSettings):
         default=False,
         validation_alias="SESSION_DB_REDACT_TRANSCRIPTS",
         description="Mask them in transcripts, too; one with a secret in it cannot be resumed any more.",
+    )
+    idle_after: str = Field(
+        "30min",
+        pattern=_SPAN_OR_NEVER,
+        validation_alias="SESSION_DB_IDLE_AFTER",
+        description="How long nothing happens in a chat until it is idle: 30min, 12h, 7d or never.",
+    )
+    terminate_after: str = Field(
+        "never",
+        pattern=_SPAN_OR_NEVER,
+        validation_alias="SESSION_DB_TERMINATE_AFTER",
+        description="How long nothing happens in a chat until it is terminated.",
+    )
+    lost_after: str = Field(
+        "1d",
+        pattern=_SPAN_OR_NEVER,
+        validation_alias="SESSION_DB_LOST_AFTER",
+        description="How long nothing is heard of a working agent until it has failed.",
     )
     workspace_roots: str = Field(
         "",

@@ -18,13 +18,14 @@ from sqlalchemy.ext.asyncio import AsyncSession
 from session_db.capture.binding import bind_as_wanted, cleared_before, note_cleared
 from session_db.capture.hook_events import ENDS_TURN, HookEvent, parse, row_of
 from session_db.capture.reading import ReadReport, host_of, read_transcript, transcript_of
+from session_db.capture.reaping import note_process
 from session_db.capture.record import StreamName, bound_session
 from session_db.capture.redaction import mask_events, masked
 from session_db.capture.spool import Spool, spool_of
 from session_db.capture.telling import tell
 from session_db.capture.turns import note_turns
 from session_db.crud.agent_logs import append_agent_logs
-from session_db.crud.agents import ENDED_EARLY, end_agents_below, ensure_agent
+from session_db.crud.agents import end_agents_below, ensure_agent, was_presumed
 from session_db.crud.sdk_sessions import sdk_key
 from session_db.crud.sessions import update_session
 from session_db.database import UnitOfWork, in_transaction
@@ -310,18 +311,28 @@ async def _note_agent(db: AsyncSession, event: HookEvent, agent: Agent) -> None:
     moment = event.captured.captured_at
     if event.agent_status == "executing":
         agent.started_at = min(agent.started_at or moment, moment)
-    if event.agent_status is not None and not _is_outdated(event, agent):
-        agent.status = event.agent_status
-        agent.error_message = (agent.error_message or _error(event)) if agent.status == "failed" else None
+    status = "executing" if _was_reaped_too_early(event, agent) else event.agent_status
+    if status is not None and not _is_outdated(event, agent):
+        known = None if was_presumed(agent) else agent.error_message
+        agent.status = status
+        agent.error_message = (known or _error(event)) if agent.status == "failed" else None
         agent.completed_at = None if agent.status == "executing" else moment
+        note_process(agent, event)
     if event.name == "SessionEnd":
         await end_agents_below(db, agent, moment)
+
+
+def _was_reaped_too_early(event: HookEvent, agent: Agent) -> bool:
+    """Say whether an event shows that an agent goes on which nobody had heard of for long."""
+    if event.agent_status is not None or event.activity not in {"working", "waiting"} or not was_presumed(agent):
+        return False
+    return agent.completed_at is not None and event.captured.captured_at > agent.completed_at
 
 
 def _is_outdated(event: HookEvent, agent: Agent) -> bool:
     """Say whether it is known already that an agent failed, or that a sub-agent ended later: its transcript may be read first."""
     if event.agent_status == "complete":
-        return agent.status == "failed" and agent.error_message != ENDED_EARLY
+        return agent.status == "failed" and not was_presumed(agent)
     has_ended = agent.completed_at is not None and event.captured.captured_at <= agent.completed_at
     return event.agent_status == "executing" and event.sdk_agent_id is not None and has_ended
 

@@ -23,6 +23,7 @@ COMMANDS = {
     "current": ("database", "Print the revision of the tables, and the newest one that this version has."),
     "reset": ("database", "Drop all tables of session-db with everything in them, and make them anew."),
     "doctor": ("database", "Check settings, server and tables, and say what to do."),
+    "cleanup": ("cleanup", "Delete old sessions whole, and end what nobody ends any more. Others may go on writing."),
     "backup": ("backup", "Write all that is in the tables at this moment to a file for restore. Others may go on writing."),
     "restore": ("backup", "Put what a backup holds into an empty database. All of it, or after a failure nothing."),
     "import": ("importing", "Import recorded Claude Code sessions. Goes on where the last import stopped; a second one changes nothing."),

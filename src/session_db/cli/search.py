@@ -1,7 +1,6 @@
 """The command ``search``: what was said and done, in all sessions."""
 
-import re
-from datetime import datetime, timedelta
+from datetime import datetime
 from typing import Annotated, cast
 from uuid import UUID
 
@@ -20,11 +19,10 @@ from session_db.errors import InvalidInput
 from session_db.models.search import HitType, SearchHit
 from session_db.models.sessions import SessionType
 from session_db.models.table import as_utc, now
+from session_db.settings import span_of
 
 _EMPTY_PAGES = 20
 """Pages without a hit that are gone through before somebody is asked to go on."""
-
-_UNITS = {"s": "seconds", "min": "minutes", "h": "hours", "d": "days", "w": "weeks"}
 
 _COMMANDS = {
     "session": "session-db sessions show {0.session_id}",
@@ -117,9 +115,9 @@ def _moment(option: str, text: str | None) -> datetime | None:
     """Return how long ago ``7d`` was, or the moment that a date names, in UTC unless it says otherwise."""
     if text is None:
         return None
-    ago = re.fullmatch(r"(\d{1,9}) ?(s|min|h|d|w)", text)
+    ago = span_of(text)
     try:
-        return now() - timedelta(**{_UNITS[ago[2]]: int(ago[1])}) if ago else as_utc(datetime.fromisoformat(text))
+        return now() - ago if ago else as_utc(datetime.fromisoformat(text))
     except (ValueError, OverflowError):
         raise InvalidInput(f"--{option}: {text!r} is no time; use 30min, 12h, 7d, 2w, 2026-01-31 or 2026-01-31T12:00:00Z.") from None
 

@@ -9,6 +9,7 @@ from session_db.crud.agent_logs import (
     list_agent_logs,
 )
 from session_db.crud.agents import create_agent, get_agent, list_agents, update_agent
+from session_db.crud.cleaning import cleanup_sessions
 from session_db.crud.clips import (
     create_clip,
     delete_clip,
@@ -57,9 +58,9 @@ from session_db.crud.workflow import advance_session, finish_agent, start_agent
 from session_db.models.display import display_message
 
 __all__ = [
-    "AppendedEvent", "AppendedMessage", "MadeToken", "Page", "Saved", "advance_session", "append_agent_logs", "create_agent",
-    "create_agent_log", "create_clip", "create_memory_file", "create_playlist", "create_presence", "create_session", "create_song",
-    "create_token", "delete_clip", "delete_expired_presence", "delete_memory_file", "delete_playlist", "delete_presence",
+    "AppendedEvent", "AppendedMessage", "MadeToken", "Page", "Saved", "advance_session", "append_agent_logs", "cleanup_sessions",
+    "create_agent", "create_agent_log", "create_clip", "create_memory_file", "create_playlist", "create_presence", "create_session",
+    "create_song", "create_token", "delete_clip", "delete_expired_presence", "delete_memory_file", "delete_playlist", "delete_presence",
     "delete_session", "delete_song", "diff_clip_versions", "display_message", "erase_deleted_sessions", "finish_agent", "get_agent",
     "get_agent_log", "get_clip", "get_clip_version", "get_last_agent_logs", "get_memory_file", "get_memory_file_by_path",
     "get_message_count", "get_playlist", "get_primary_memory_file", "get_session", "get_session_by_slug", "get_session_memory_files",

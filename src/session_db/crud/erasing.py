@@ -20,7 +20,7 @@ from session_db.models import ActivityMinute, Agent, AgentLog, MemoryFile, Messa
 from session_db.models.table import now
 
 BATCH = 2_000
-"""Rows that one call deletes at most of a large table."""
+"""Rows that one call deletes at most of a large table, and of which it takes on a further session while there are fewer."""
 
 _SMALL: tuple[Any, ...] = (Transcript, MemoryFile, ActivityMinute, Agent)
 """Tables whose rows go together, with the session itself: a report is complete to the end. In this order nothing points at what goes."""
@@ -91,7 +91,7 @@ async def get_erasure_report(db: AsyncSession, session_id: UUID) -> ErasureRepor
 
 
 async def erase_deleted_sessions(db: AsyncSession, session_id: UUID | None = None) -> int:
-    """Delete one batch of rows of deleted sessions, one session at a time; return how many rows went.
+    """Delete one batch of rows of deleted sessions, one session after the other; return how many rows went.
 
     Call it, and commit, until it returns 0: ``in_batches`` does. A caller that is killed between two calls loses nothing: the next one
     goes on. Without an id, a session that cannot be erased is passed over and stays marked.
@@ -99,16 +99,19 @@ async def erase_deleted_sessions(db: AsyncSession, session_id: UUID | None = Non
     Raises:
         Conflict: the session with this id cannot be erased, since a table of the application refers to it.
     """
+    gone = 0
     session = await _lock_first(db, session_id)
     while session is not None:
         this = session.id
         try:
-            return await _erase_batch(db, session)
+            gone += await _erase_batch(db, session)
         except Conflict:
             if session_id is not None:
                 raise
+        if gone >= BATCH or session_id is not None:
+            break
         session = await _lock_first(db, after=this)
-    return 0
+    return gone
 
 
 async def _lock_first(db: AsyncSession, session_id: UUID | None = None, *, after: UUID | None = None) -> Session | None:
@@ -160,13 +163,15 @@ async def _erase_batch(db: AsyncSession, session: Session) -> int:
 
 
 async def _erase_next(db: AsyncSession, session: Session) -> int:
+    gone = 0
     for erase in (_erase_events, _erase_messages, _erase_entries, _erase_usage):
         table, rows = await erase(db, session)
         if rows:
             erased = _erased(session)
             session.metadata_ = {_ERASED: erased | {table: erased.get(table, 0) + rows}}
-            return rows
-    gone = 0
+            gone += rows
+        if gone >= BATCH:
+            return gone
     for small in _SMALL:
         gone += await _delete(db, delete(small).where(col(small.session_id) == session.id))
     return gone + await _delete(db, delete(Session).where(col(Session.id) == session.id))

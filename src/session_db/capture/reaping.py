@@ -1,0 +1,161 @@
+"""Reaping on this machine: chats in which nothing happens, and agents whose process is gone or of which nothing is heard."""
+
+import os
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from pathlib import Path
+from typing import Any, Literal
+from uuid import UUID
+
+from session_db.capture.hook_events import HookEvent
+from session_db.crud.agents import FELL_SILENT, PROCESS_GONE
+from session_db.crud.paging import Page
+from session_db.crud.reaping import fail_agents, list_executing, list_unended, may_reap, settle_chats
+from session_db.database import UnitOfWork, in_transaction
+from session_db.models import Agent, Session
+from session_db.models.table import now
+from session_db.settings import Settings, span_of
+
+PROCESS = "session_db_process"
+"""Key in the metadata of an agent that works: by which process, where this machine can see it."""
+
+QUIET = timedelta(minutes=2)
+"""How long nothing was heard of an agent whose process is looked for: what it told last may still wait in the spool."""
+
+_START = 19
+"""Place of a process's start in its ``stat``, counted behind its name."""
+
+LOOKED_BACK = timedelta(days=1)
+"""How much longer than ``lost_after`` ago the last activity of sessions is that are looked at each time; the others are once."""
+
+
+@dataclass
+class Reaped:
+    """What was ended: chats that became idle or terminated, and agents that failed."""
+
+    idle: int = 0
+    terminated: int = 0
+    failed: int = 0
+
+
+def note_process(agent: Agent, event: HookEvent) -> None:
+    """Note which process an agent works in, where this machine can see it; after its end there is none."""
+    process = _process(event) if agent.status == "executing" else None
+    if process is not None:
+        agent.metadata_[PROCESS] = process
+    elif PROCESS in agent.metadata_:
+        del agent.metadata_[PROCESS]
+
+
+def _process(event: HookEvent) -> dict[str, Any] | None:
+    pid = event.captured.environment.get("CLAUDE_PID", "")
+    started = _started(pid) if event.captured.host == _machine()["host"] else None
+    return None if started is None else {"pid": int(pid), "started": started} | _machine()
+
+
+async def reap(settings: Settings, *, everything: bool = True) -> Reaped:
+    """End what nobody ends any more, in short transactions; where another process does it at this moment, leave it to that one.
+
+    Args:
+        settings: after how long.
+        everything: look at all sessions; else for agents only at those of the last days, as is enough where it is done again and again.
+    """
+    reaped, moment = Reaped(), now()
+    lost = span_of(settings.lost_after)
+    since = None if everything else moment - (lost or timedelta(0)) - LOOKED_BACK
+    reaped.failed += await _fail_gone(since, moment - QUIET)
+    if lost is not None:
+        reaped.failed += await _fail_silent(since, moment - lost)
+    if (idle := span_of(settings.idle_after)) is not None:
+        reaped.idle = await _settle("active", moment - idle)
+    if (terminate := span_of(settings.terminate_after)) is not None:
+        reaped.terminated = await _settle("idle", moment - terminate)
+    return reaped
+
+
+async def _settle(status: Literal["active", "idle"], before: datetime) -> int:
+    async def settle(db: UnitOfWork, cursor: str | None) -> tuple[int, str | None]:
+        page = await settle_chats(db, status, before=before, cursor=cursor)
+        return len(page), page.next_cursor
+
+    return await _through(settle)
+
+
+async def _fail_silent(since: datetime | None, before: datetime) -> int:
+    async def fail(db: UnitOfWork, cursor: str | None) -> tuple[int, str | None]:
+        page = await list_unended(db, since=since, before=before, cursor=cursor)
+        failed = [await fail_agents(db, session_id, FELL_SILENT, before=before) for session_id in _in_order(page)]
+        return sum(failed), page.next_cursor
+
+    return await _through(fail)
+
+
+async def _fail_gone(since: datetime | None, before: datetime) -> int:
+    """Let agents have failed whose process was seen on this machine and is gone."""
+
+    async def fail(db: UnitOfWork, cursor: str | None) -> tuple[int, str | None]:
+        page = await list_unended(db, since=since, before=before, cursor=cursor)
+        gone: dict[UUID, list[UUID]] = {}
+        for agent in await list_executing(db, _in_order(page)):
+            if _is_gone(agent.metadata_.get(PROCESS)):
+                gone.setdefault(agent.session_id, []).append(agent.id)
+        failed = [await fail_agents(db, session_id, PROCESS_GONE, before=before, agent_ids=ids) for session_id, ids in gone.items()]
+        return sum(failed), page.next_cursor
+
+    return await _through(fail)
+
+
+def _in_order(page: Page[Session]) -> list[UUID]:
+    """Return the ids of sessions in the order in which they are locked."""
+    return sorted(session.id for session in page)
+
+
+async def _through(work: Callable[[UnitOfWork, str | None], Awaitable[tuple[int, str | None]]]) -> int:
+    """Go through all pages, each in a transaction of its own, and return the sum."""
+
+    async def alone(db: UnitOfWork) -> tuple[int, str | None]:
+        return await work(db, cursor) if await may_reap(db) else (0, None)
+
+    total, cursor = 0, None
+    while True:
+        done, cursor = await in_transaction(alone)
+        total += done
+        if cursor is None:
+            return total
+
+
+def _is_gone(process: Any) -> bool:
+    """Say whether a process was one of this machine, and is no more."""
+    if not isinstance(process, dict) or not _machine().items() <= process.items():
+        return False
+    return _started(str(process.get("pid"))) != process.get("started")
+
+
+def _machine() -> dict[str, str]:
+    """Return what tells processes with equal numbers apart: the host, which start of it, and the container."""
+    return {"host": os.uname().nodename, "boot": _read("/proc/sys/kernel/random/boot_id"), "space": _space()}
+
+
+def _space() -> str:
+    try:
+        return str(Path("/proc/self/ns/pid").readlink())
+    except OSError:
+        return ""
+
+
+def _started(pid: str) -> str | None:
+    """Return when a process was started, in ticks of the machine, or None where there is none or the system does not tell."""
+    if not pid.isdecimal():
+        return None
+    # The name before it may hold anything, spaces and brackets as well.
+    fields = _read(f"/proc/{pid}/stat").rpartition(")")[2].split()
+    return fields[_START] if len(fields) > _START else None
+
+
+def _read(path: str) -> str:
+    """Return what a file of the kernel says; nothing where there is none, as on other systems than Linux."""
+    try:
+        return Path(path).read_text(encoding="utf-8", errors="replace").strip()
+    except OSError:
+        return ""

@@ -1,0 +1,99 @@
+"""Cleaning: old sessions are deleted whole, a page at a time, and never one that is in use or pinned."""
+
+from datetime import datetime
+from typing import Any
+from uuid import UUID
+
+from sqlalchemy import ColumnElement, and_, func, or_, select, tuple_
+from sqlalchemy.ext.asyncio import AsyncSession
+from sqlmodel import col
+
+from session_db.crud.locking import lock_session_if_any
+from session_db.crud.paging import Page, checked_limit, decode_cursor, read_page
+from session_db.crud.rows import run
+from session_db.crud.sessions import delete_session
+from session_db.models import Agent, Presence, Session
+from session_db.models.table import as_utc
+
+CLEANED = 50
+"""Sessions that one call deletes: their locks are held until the commit."""
+
+
+def is_in_use() -> ColumnElement[bool]:
+    """Return the condition that something goes on in a session: an agent works or waits in it, or a client is connected to it."""
+    executing = select(col(Agent.id)).where(col(Agent.session_id) == col(Session.id), col(Agent.status) == "executing").exists()
+    living = (col(Presence.session_id) == col(Session.id)) & (col(Presence.expires_at) > func.now())
+    connected = select(col(Presence.connection_id)).where(living).exists()
+    return or_(col(Session.activity).in_(("working", "waiting")), executing, connected)
+
+
+async def cleanup_sessions(  # noqa: PLR0913  filters, each by its name
+    db: AsyncSession,
+    *,
+    before: datetime,
+    status: str | None = None,
+    session_type: str | None = None,
+    limit: int = CLEANED,
+    cursor: str | None = None,
+) -> Page[UUID]:
+    """Delete a page of the sessions in which nothing happened since a moment, the longest ago first; return which.
+
+    Never one that is pinned, where an agent works or waits, or to which a client is connected: each is looked at again under its lock, and
+    one that something happened in meanwhile stays. As after ``delete_session`` their rows go with ``erase_deleted_sessions``, and neither
+    an import nor a late event brings them back. Call it, and commit, with ``next_cursor`` until that is None: a page may be short, or
+    empty, and have a next one.
+
+    Args:
+        db: the database session.
+        before: only those whose ``last_activity`` is before it.
+        status: only those with this status.
+        session_type: only this type.
+        limit: sessions a page, 1 to 1000; they stay locked until the transaction ends.
+        cursor: ``next_cursor`` of the page before.
+    """
+    page = await list_old_sessions(db, before=before, status=status, session_type=session_type, limit=limit, cursor=cursor)
+    old = and_(*_indexed(before, status, session_type), *_not_indexed(session_type))
+    deleted = [session.id for session in sorted(page, key=lambda session: session.id) if await _delete_if(db, session.id, old)]
+    return Page(deleted, page.next_cursor)
+
+
+async def _delete_if(db: AsyncSession, session_id: UUID, condition: ColumnElement[bool]) -> bool:
+    if await lock_session_if_any(db, session_id) is None:
+        return False
+    # A statement of its own: it sees what was committed while this one waited for the lock.
+    still = await run(db, select(col(Session.id)).where(col(Session.id) == session_id, condition))
+    return still.first() is not None and await delete_session(db, session_id)
+
+
+async def list_old_sessions(  # noqa: PLR0913  filters, each by its name
+    db: AsyncSession,
+    *,
+    before: datetime,
+    status: str | None = None,
+    session_type: str | None = None,
+    limit: int = 50,
+    cursor: str | None = None,
+) -> Page[Session]:
+    """Return the sessions that ``cleanup_sessions`` would delete now, those first that were active the longest ago.
+
+    A page looks at 10,000 sessions at most, and may be short or empty and have a next one.
+    """
+    checked_limit(limit)
+    query = select(Session).where(*_indexed(before, status, session_type))
+    key = (col(Session.last_activity), col(Session.id))
+    if cursor is not None:
+        query = query.where(tuple_(*key) > tuple_(*decode_cursor(cursor, datetime, UUID)))
+    return await read_page(db, query, *key, limit=limit, filters=_not_indexed(session_type))
+
+
+def _indexed(before: datetime, status: str | None, session_type: str | None) -> list[Any]:
+    """Return the conditions that an index in the order of the list has: that of the status, or else of the type, or of the time alone."""
+    conditions = [col(Session.deleted_at).is_(None), col(Session.last_activity) < as_utc(before)]
+    if status is not None:
+        return [*conditions, col(Session.status) == status]
+    return conditions if session_type is None else [*conditions, col(Session.session_type) == session_type]
+
+
+def _not_indexed(session_type: str | None) -> list[Any]:
+    conditions = [col(Session.pinned).is_(False), ~is_in_use()]
+    return conditions if session_type is None else [*conditions, col(Session.session_type) == session_type]
