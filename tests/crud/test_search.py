@@ -9,9 +9,10 @@ import pytest
 
 from session_db import crud
 from session_db.crud import Page, search_records
+from session_db.crud.search_text import MARKED, parse_query
 from session_db.database import UnitOfWork
 from session_db.errors import InvalidInput
-from session_db.models import Session
+from session_db.models import AgentUpdate, Session
 from session_db.models.search import SearchHit
 from tests.factories import event, make_agent, make_session, message
 
@@ -80,6 +81,30 @@ class TestWords:
     async def test_words_of_code_paths_and_languages_are_found(self, db: UnitOfWork, words: str) -> None:
         text = "open src/session_db/app.py: self.assertEqual(page.login_page, <strong>x</strong>) --verbose me@example.com v2.1.330 2.1.330"
         await say(db, await make_session(db), f"{text} Ärger 日本語 don't R&D +42")
+        assert await found(db, words) == [("message", 0)]
+
+    @pytest.mark.parametrize(
+        "words",
+        [
+            "finally",
+            "tests",
+            "deploy",
+            "50",
+            "class",
+            "完成",
+            "表格",
+            "head",
+            "naïve",
+            "sévère",
+            "ﬁn",
+            '"done finally"',
+            "done—finally",
+            "50 files",
+        ],
+    )
+    async def test_signs_of_any_language_end_a_word_whatever_the_locale(self, db: UnitOfWork, words: str) -> None:
+        text = "The migration is done—finally. ✅Tests pass → “deploy” the build… (HEAD~3, 50 files)   3→class Engine 表格、完成。"
+        await say(db, await make_session(db), f"{text} «naïve» sévère\u00a0ﬁn")
         assert await found(db, words) == [("message", 0)]
 
     @pytest.mark.parametrize(
@@ -171,13 +196,34 @@ class TestHits:
         session = await make_session(db)
         main = await make_agent(db, session)
         sub = await make_agent(db, session, parent_agent_id=main.id)
-        answer = {"event_category": "response", "event_type": "TextBlock", "content": "The answer"}
-        hooks = [{"event_type": name, "content": "The answer"} for name in ("UserPromptSubmit", "MessageDisplay", "Stop", "SubagentStop")]
+        answer = {"event_category": "response", "event_type": "TextBlock", "content": "The answer", "sdk_session_id": "sdk"}
+        hooks = [{"event_type": name, "content": "The answer"} for name in ("UserPromptSubmit", "MessageDisplay", "Stop")]
         await record(db, session, answer | {"agent_id": main.id}, answer | {"agent_id": sub.id}, *hooks)
-        assert len(await found(db, "answer")) == 6
+        assert len(await found(db, "answer")) == 5
         await say(db, session, "The answer", role="assistant")
         assert await found(db, "answer") == [("message", 0), ("event", 1)]
-        assert len(await found(db, "answer", hit_type="event")) == 6
+        assert len(await found(db, "answer", hit_type="event")) == 5
+
+    async def test_what_no_message_says_is_an_event(self, db: UnitOfWork) -> None:
+        session = await make_session(db)
+        main = await make_agent(db, session)
+        await say(db, session, "Begin")
+        answer = {"event_category": "response", "event_type": "TextBlock", "content": "zanzibar", "agent_id": main.id}
+        ended = {
+            "event_type": "SubagentStop",
+            "content": "zanzibar",
+            "agent_id": (await make_agent(db, session, parent_agent_id=main.id)).id,
+        }
+        await record(db, session, {"event_type": "UserPromptSubmit", "content": "/review zanzibar"}, answer, ended)
+        assert await found(db, "zanzibar") == [("event", 2), ("event", 1), ("event", 0)]
+
+    async def test_what_a_sub_agent_said_last_is_found_once_where_its_transcript_was_read(self, db: UnitOfWork) -> None:
+        session = await make_session(db)
+        sub = await make_agent(db, session, parent_agent_id=(await make_agent(db, session)).id)
+        said = {"content": "zanzibar", "agent_id": sub.id}
+        await crud.update_agent(db, sub.id, AgentUpdate(output_tokens=5))
+        await record(db, session, said | {"event_category": "response", "event_type": "TextBlock"}, said | {"event_type": "SubagentStop"})
+        assert await found(db, "zanzibar") == [("event", 0)]
 
     async def test_a_deleted_session_is_not_found_nor_what_is_in_it(self, db: UnitOfWork) -> None:
         session = await make_session(db, title="Secret plan")
@@ -217,6 +263,10 @@ class TestSnippets:
         await make_session(db, session_slug="a", title="Title", description="All about tokens")
         (hit,) = await search_records(db, "tokens")
         assert [part.text for part in hit.snippet] == ["All about ", "tokens"]
+
+    def test_a_query_of_many_words_is_no_long_pattern(self) -> None:
+        assert parse_query("a " * 240).marks.pattern == parse_query("a").marks.pattern
+        assert parse_query(" or ".join(f"w{number}" for number in range(40))).marks.pattern.count("|") == MARKED - 1
 
 
 class TestFilters:

@@ -5,6 +5,7 @@ is enough for a frequent word; then all that has the word, where that is little;
 makes necessary, in which the index of words and that of time are asked together.
 """
 
+import asyncio
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 from typing import Any, NamedTuple
@@ -323,17 +324,17 @@ async def _load(db: AsyncSession, query: Query, asked: Asked, found: Sequence[Ca
     for kind, load in ((KINDS["message"], _messages), (KINDS["event"], _events)):
         wanted = [place for place in places if place.rank == kind.rank]
         if wanted:
-            rows |= await load(db, query, asked, wanted)
-    hits = []
+            rows |= await load(db, asked, wanted)
     for place in places:
-        session = sessions.get(place.session_id)
-        if session is None or (place.rank != KINDS["session"].rank and place not in rows):
-            continue
-        hits.append(_hit(place, session, rows.get(place) or _of_session(query, session)))
-    return hits
+        if place.rank == KINDS["session"].rank and place.session_id in sessions:
+            rows[place] = _of_session(sessions[place.session_id])
+    there = [(place, sessions[place.session_id], rows[place]) for place in places if place.session_id in sessions and place in rows]
+    # Long texts take their time.
+    return await asyncio.to_thread(lambda: [_hit(query, *each) for each in there])
 
 
-def _hit(place: Place, session: Session, values: dict[str, Any]) -> SearchHit:
+def _hit(query: Query, place: Place, session: Session, values: dict[str, Any]) -> SearchHit:
+    others = {name: value for name, value in values.items() if name != "texts"}
     return SearchHit(
         type=next(kind.type for kind in KINDS.values() if kind.rank == place.rank),
         session_id=session.id,
@@ -342,29 +343,30 @@ def _hit(place: Place, session: Session, values: dict[str, Any]) -> SearchHit:
         working_dir=session.working_dir,
         current_project=session.current_project,
         timestamp=place.moment,
-        **values,
+        snippet=snippet_of(query, *values["texts"]),
+        **others,
     )
 
 
-def _of_session(query: Query, session: Session) -> dict[str, Any]:
-    return {"snippet": snippet_of(query, session.session_name, session.title, session.session_slug, session.description)}
+def _of_session(session: Session) -> dict[str, Any]:
+    return {"texts": (session.session_name, session.title, session.session_slug, session.description)}
 
 
-async def _messages(db: AsyncSession, query: Query, _: Asked, places: Sequence[Place]) -> dict[Place, dict[str, Any]]:
+async def _messages(db: AsyncSession, _: Asked, places: Sequence[Place]) -> dict[Place, dict[str, Any]]:
     role, content = col(Message.message_data)["role"].astext, col(Message.message_data)["content"].astext
     columns = (col(Message.message_index), role, func.left(content, WORDS_LIMIT))
     return {
-        place: {"message_index": index, "role": role, "snippet": snippet_of(query, content)}
+        place: {"message_index": index, "role": role, "texts": (content,)}
         for place, (index, role, content) in await _rows_of(db, Message, "message_index", places, columns)
     }
 
 
-async def _events(db: AsyncSession, query: Query, asked: Asked, places: Sequence[Place]) -> dict[Place, dict[str, Any]]:
+async def _events(db: AsyncSession, asked: Asked, places: Sequence[Place]) -> dict[Place, dict[str, Any]]:
     names = ("event_index", "agent_id", "event_type", "tool_name", "tool_use_id", "content")
     output = func.left(col(AgentLog.tool_output), OUTPUT_LIMIT) if asked.tool_output else null()
     columns = (*(getattr(AgentLog, name) for name in names), output)
     return {
-        place: dict(zip(names[:-1], values, strict=False)) | {"snippet": snippet_of(query, *values[len(names) - 1 :])}
+        place: dict(zip(names[:-1], values, strict=False)) | {"texts": values[len(names) - 1 :]}
         for place, values in await _rows_of(db, AgentLog, "event_index", places, columns)
     }
 

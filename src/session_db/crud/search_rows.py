@@ -24,8 +24,8 @@ CANDIDATES = 2_000
 _SIBLINGS = 50
 """Events of one call that are looked at."""
 
-_SAID_BY_HOOKS = ("UserPromptSubmit", "MessageDisplay", "Stop", "SubagentStop")
-"""Events with which hooks tell what stands in the conversation, or in the events of a sub-agent."""
+_SAID_BY_HOOKS = ("MessageDisplay", "Stop")
+"""Events with which hooks tell what stands in the conversation."""
 
 _FIRST = UUID(int=0)
 
@@ -90,7 +90,7 @@ KINDS: dict[HitType, Kind] = {
         "timestamp",
         "event_index",
         ("content", "tool_output"),
-        ("content", "tool_output", "tool_use_id", "tool_name", "event_type", "agent_id"),
+        ("content", "tool_output", "tool_use_id", "tool_name", "event_type", "agent_id", "sdk_session_id"),
     ),
 }
 
@@ -245,9 +245,15 @@ def _exactly(kind: Kind, asked: Asked, rows: Any) -> list[Any]:
 
 
 def _is_said(rows: Any, live: Any, agent: Any) -> Any:
-    """Return the condition that the text of an event stands in the conversation as well: that of hooks, and of the main agent's answers."""
-    is_answer = and_(rows.c.event_type == "TextBlock", agent.c.parent_agent_id.is_(None))
-    return and_(live.c.message_count > 0, or_(rows.c.event_type == one_of(_SAID_BY_HOOKS), is_answer))
+    """Return the condition that the text of an event stands in the conversation as well, or in that of a sub-agent."""
+    event_type = rows.c.event_type
+    # What is asked by a command of the client's stands in no message.
+    is_prompt = and_(event_type == "UserPromptSubmit", ~func.starts_with(func.coalesce(rows.c.content, ""), "/"))
+    is_answer = and_(event_type == "TextBlock", agent.c.parent_agent_id.is_(None), rows.c.sdk_session_id.is_not(None))
+    # A transcript that was read has told what the agent spent, and its answers with it.
+    is_read = agent.c.output_tokens > 0
+    in_conversation = and_(live.c.message_count > 0, or_(event_type == one_of(_SAID_BY_HOOKS), is_prompt, is_answer))
+    return or_(in_conversation, and_(event_type == "SubagentStop", is_read))
 
 
 def _columns(kind: Kind, *, others: bool = True) -> list[Any]:

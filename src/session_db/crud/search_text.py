@@ -5,7 +5,7 @@ import string
 from dataclasses import dataclass
 
 from session_db.errors import InvalidInput
-from session_db.models.search import SnippetPart
+from session_db.models.search import ENDS_OF_WORDS, SnippetPart
 from session_db.models.table import refuse_unstorable
 from session_db.models.text import shown
 
@@ -15,11 +15,14 @@ MAX_QUERY = 500
 PREFIX_FROM = 3
 """Letters from which on the last word stands for all words that begin so; shorter ones would find nearly everything."""
 
+MARKED = 16
+"""Words and phrases of a query that are looked for in the texts that are shown."""
+
 SNIPPET = 240
 """Characters of a snippet, of which a quarter stands before the match."""
 
 _TERM = re.compile(r'(-?)"([^"]*)"|(\S+)')
-_BREAKS = str.maketrans(dict.fromkeys(string.punctuation, " "))
+_BREAKS = re.compile(rf"{ENDS_OF_WORDS}|[{re.escape(string.punctuation)}]")
 _LETTER = re.compile(r"[^\W_]")
 _REMEDY = "send a word or more, for instance: pytest failed"
 
@@ -89,7 +92,7 @@ def _terms(words: str) -> list[_Term]:
     for minus, phrase, word in _TERM.findall(words):
         # Two dashes begin an option of a command, which is a thing to search for.
         is_left_out = minus == "-" or (word.startswith("-") and not word.startswith("--"))
-        term = _Term(" ".join((phrase or word).translate(_BREAKS).split()), bool(phrase), is_left_out)
+        term = _Term(" ".join(_BREAKS.sub(" ", phrase or word).split()), bool(phrase), is_left_out)
         stands_between = bool(terms) and not terms[-1].is_or
         if _LETTER.search(term.text) and (stands_between or not term.is_or):
             terms.append(term)
@@ -103,7 +106,8 @@ def _marks(terms: list[_Term], *, has_prefix: bool) -> re.Pattern[str]:
             pieces = r"[\W_]+".join(map(re.escape, term.text.split()))
             ends = r"[^\W_]*" if has_prefix and number == len(terms) else ""
             patterns.append(f"{pieces}{ends}")
-    return re.compile(rf"(?<![^\W_])(?:{'|'.join(sorted(patterns, key=len, reverse=True))})(?![^\W_])", re.IGNORECASE)
+    marked = sorted(list(dict.fromkeys(patterns))[:MARKED], key=len, reverse=True)
+    return re.compile(rf"(?<![^\W_])(?:{'|'.join(marked)})(?![^\W_])", re.IGNORECASE)
 
 
 def snippet_of(query: Query, *texts: str | None) -> list[SnippetPart]:

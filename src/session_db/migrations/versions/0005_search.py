@@ -20,10 +20,16 @@ THEN (message_data ->> 'timestamp')::timestamptz ELSE created_at END
 """
 
 
+_ENDS_OF_WORDS = (
+    r"[-./@<&+~"
+    r"\u0080-\u00A9\u00AB-\u00B4\u00B6-\u00B9\u00BB-\u00BF\u00D7\u00F7\u060C\u061B\u061F\u06D4\u0964\u0965\u2000-\u206F\u20A0-\u20FF"
+    r"\u2190-\u2BFF\u2E00-\u2E7F\u3000-\u3004\u3008-\u3020\u3030"
+    r"\uE000-\uF8FF\uFE00-\uFE1F\uFE30-\uFE6F\uFEFF-\uFF0F\uFF1A-\uFF20\uFF3B-\uFF40\uFF5B-\uFF65\uFFE0-\uFFFD\U0001F000-\U0001FBFF]"
+)
+
+
 def _words(text: str) -> str:
-    for character in "./-@<&+":
-        text = f"replace({text}, '{character}', ' ')"
-    return f"to_tsvector('simple', {text})"
+    return f"to_tsvector('simple', regexp_replace({text}, '{_ENDS_OF_WORDS}', ' ', 'g'))"
 
 
 _NAMED = """coalesce(metadata ->> 'name', '') || ' ' || coalesce(title, '') || ' ' || coalesce(session_slug, '')
