@@ -76,6 +76,7 @@ async def list_behind(db: AsyncSession, below: Collection[str], *, after: UUID |
 
 
 async def note_synced(db: AsyncSession, session_id: UUID, version: int) -> None:
-    """Note that the folder shows this version."""
-    later = (col(Session.id) == session_id, col(Session.workspace_synced_version) < version)
-    await db.execute(update(Session).where(*later).values(workspace_synced_version=version).execution_options(synchronize_session=False))
+    """Note that the folder shows this version, and so its state.json the edits that were made there."""
+    here = (col(Session.id) == session_id, col(Session.workspace_synced_version) <= version)
+    synced = update(Session).where(*here).values(workspace_synced_version=version, workspace_edits=None)
+    await db.execute(synced.execution_options(synchronize_session=False))

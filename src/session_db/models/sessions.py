@@ -22,6 +22,7 @@ from session_db.models.table import (
     KeepsMetadata,
     Model,
     Money,
+    OwnJSON,
     Text,
     counter,
     dollars,
@@ -171,6 +172,12 @@ class Session(SessionBase, KeepsMetadata, table=True):
     secrets_masked: int = counter("Secrets that were masked in events, messages and titles.")
     workspace_version: int = counter("Raised by each change its folder shows.")
     workspace_synced_version: int = counter("workspace_version that its folder shows.")
+    workspace_edits: dict[str, Any] | None = Field(
+        default=None,
+        sa_type=OwnJSON,
+        nullable=True,
+        description="Edits of its files that are here, and may not be in its state.json yet.",
+    )
     created_at: datetime = moment("When it began.")
     updated_at: datetime = moment("When the row last changed.")
     last_activity: datetime = moment("When something last happened; never moves back.")

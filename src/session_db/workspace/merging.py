@@ -24,25 +24,39 @@ class Conflict:
 
 @dataclass(frozen=True)
 class Merged:
-    """What is to be changed in the database, and what gave way."""
+    """What comes of a merge.
+
+    Attributes:
+        edits: what is to be changed in the database.
+        conflicts: what gave way.
+        marks: which edits of the files are in the database from now on, each marked by what was there and what is.
+    """
 
     edits: Values
     conflicts: list[Conflict]
+    marks: dict[str, list[str]]
 
 
-def merge(sources: Sequence[tuple[str, Values]], synced: Mapping[str, Any] | None, database: Values) -> Merged:
+def merge(
+    sources: Sequence[tuple[str, Values]],
+    synced: Mapping[str, Any] | None,
+    database: Values,
+    marks: Mapping[str, Any] | None = None,
+) -> Merged:
     """Compare what files own.
 
     Args:
         sources: what each place in the files says, the weightiest first.
         synced: what they and the database said when they were last the same; None: nobody knows.
         database: what it says now.
+        marks: edits that are in the database although the file looks as if it did not know: its writer was killed.
     """
     edits: Values = {}
     conflicts: list[Conflict] = []
+    marked: dict[str, list[str]] = {}
     base = _part(synced, "state")
     for field in FIELDS:
-        told = _told(field, sources, synced)
+        told = _told(field, sources, synced, marks or {}, marked)
         now = database[field]
         if told is _ABSENT or same_json(told, now):
             continue
@@ -51,7 +65,7 @@ def merge(sources: Sequence[tuple[str, Values]], synced: Mapping[str, Any] | Non
             edits[field] = told
         if not wins or not same_json(base.get(field, _ABSENT), now):
             conflicts.append(Conflict(field, told, now, "file" if wins else "database"))
-    return Merged(edits, conflicts)
+    return Merged(edits, conflicts, marked)
 
 
 def is_ahead(status: Any, other: str) -> bool:
@@ -70,12 +84,23 @@ def put_back(record: Mapping[str, Any], written: Mapping[str, str], new: Mapping
     ]
 
 
-def _told(field: str, sources: Sequence[tuple[str, Values]], synced: Mapping[str, Any] | None) -> Any:
-    """Return the value that was edited, or absent where none was."""
-    told = [(name, values[field]) for name, values in sources if field in values]
-    if synced is None:
-        return next((value for _, value in told if value is not None), _ABSENT)
-    return next((value for name, value in told if not same_json(value, _part(synced, name).get(field, _ABSENT))), _ABSENT)
+def _told(
+    field: str,
+    sources: Sequence[tuple[str, Values]],
+    synced: Mapping[str, Any] | None,
+    marks: Mapping[str, Any],
+    marked: dict[str, list[str]],
+) -> Any:
+    """Return the value that was edited, or absent where none was, and mark every edit there is."""
+    edited = []
+    for name, values in sources:
+        before = _part(synced, name).get(field, _ABSENT)
+        is_edit = field in values and (values[field] is not None if synced is None else not same_json(values[field], before))
+        if is_edit:
+            key = f"{name}.{field}"
+            marked[key] = ["" if before is _ABSENT else fingerprint(field, before), fingerprint(field, values[field])]
+            edited += [values[field]] if marks.get(key) != marked[key] else []
+    return edited[0] if edited else _ABSENT
 
 
 def _part(synced: Mapping[str, Any] | None, name: str) -> Mapping[str, Any]:

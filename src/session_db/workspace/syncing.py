@@ -21,6 +21,7 @@ from session_db.crud.workspaces import get_shown, note_synced
 from session_db.database import UnitOfWork, async_session, in_transaction
 from session_db.errors import Conflict as ConflictError
 from session_db.errors import InvalidInput, NotFound, Unavailable
+from session_db.ids import derived_id
 from session_db.models import AgentLogCreate, Session, SessionUpdate
 from session_db.models.table import same_json
 from session_db.workspace.beginning import WasDeleted, begin_session
@@ -138,12 +139,19 @@ class Files(NamedTuple):
 
 
 class Exchanged(NamedTuple):
-    """What a transaction found: the new content of the file, or None where it is as it should be."""
+    """What a transaction found.
+
+    Attributes:
+        outcome: what it did.
+        content: the new content of the file, or None where it is as it should be.
+        version: what the file shows with that.
+        is_noted: whether the database says so already.
+    """
 
     outcome: Outcome
     content: bytes | None
     version: int
-    synced_version: int
+    is_noted: bool
 
 
 async def sync_folder(folder: Folder, asked: Asked) -> Outcome:
@@ -179,7 +187,7 @@ async def _written(folder: Folder, files: Files, exchanged: Exchanged) -> bool:
         if not await asyncio.to_thread(write):
             return False
     session_id = exchanged.outcome.session_id
-    if session_id is not None and exchanged.synced_version < exchanged.version:
+    if session_id is not None and not exchanged.is_noted:
         await in_transaction(lambda db: note_synced(db, session_id, exchanged.version))
     return True
 
@@ -231,19 +239,20 @@ async def _exchange(db: UnitOfWork, *, asked: Asked, files: Files) -> Exchanged:
         session = await begin_session(db, asked.working_dir, asked.slug, files.document, restore_deleted=asked.how.restore_deleted)
     session.workspace_version = session.workspace_version or 1
     synced = None if is_new else _synced_of(record)
-    merged = merge(_sources(files, record), synced, _owned_by_files(session))
+    merged = merge(_sources(files, record), synced, _owned_by_files(session), session.workspace_edits)
     edits = _with_heading(merged.edits, session, files)
-    # Where nobody knows what was written, it was what the database says before the edits.
-    written = synced["database"] if synced else _fingerprints(record_of(await get_shown(db, session)), record)
+    written = {} if is_new else await _written_before(db, session, synced, record)
     await _apply(db, session, edits)
+    session.workspace_edits = merged.marks or None
     shown = await get_shown(db, session)
     new = record_of(shown)
     conflicts = [] if is_new else merged.conflicts + put_back(record, written, new)
-    await _tell(db, session, conflicts)
+    await _tell(db, session, conflicts, files.stamp)
     content = _content(files, new)
     action: Action = "created" if is_new else "updated" if edits else "written" if content else "unchanged"
     outcome = Outcome(asked.slug, session.id, action, list(edits), conflicts, files.note)
-    return Exchanged(outcome, content, shown.session.workspace_version, shown.session.workspace_synced_version)
+    version = shown.session.workspace_version
+    return Exchanged(outcome, content, version, not merged.marks and shown.session.workspace_synced_version == version)
 
 
 async def _find(db: UnitOfWork, asked: Asked, record: Mapping[str, Any], has_state: bool) -> Session | None:  # noqa: FBT001  one caller
@@ -305,6 +314,14 @@ def _synced_of(record: Mapping[str, Any]) -> dict[str, Any] | None:
         return None
 
 
+async def _written_before(db: UnitOfWork, session: Session, synced: Mapping[str, Any] | None, record: Mapping[str, Any]) -> dict[str, str]:
+    """Return fingerprints of what the database owns as it was written; where nobody knows, as the database has it."""
+    if synced is not None:
+        known: dict[str, str] = synced["database"]
+        return known
+    return _fingerprints(record_of(await get_shown(db, session)), record)
+
+
 def _fingerprints(record: Mapping[str, Any], keys: Container[str]) -> dict[str, str]:
     return {key: fingerprint(key, record[key]) for key in OF_DATABASE if key in keys}
 
@@ -340,10 +357,11 @@ async def _apply(db: UnitOfWork, session: Session, edits: Values) -> None:
         await update_session(db, session.id, wanted)
 
 
-async def _tell(db: UnitOfWork, session: Session, conflicts: list[Conflict]) -> None:
-    """Record what gave way, so that nothing is overruled silently."""
+async def _tell(db: UnitOfWork, session: Session, conflicts: list[Conflict], stamp: Stamp | None) -> None:
+    """Record what gave way, so that nothing is overruled silently: once, however often a killed sync of this file is begun anew."""
     events = [
         AgentLogCreate(
+            id=derived_id("workspace", session.id, each.field, *(stamp or ())),
             session_id=session.id,
             event_category="phase",
             event_type=CONFLICT,

@@ -1,4 +1,4 @@
-"""Workspaces: which folders are behind, and through which phases a session went.
+"""Workspaces: edits of files, which folders are behind, and through which phases a session went.
 
 Writers of events wait while all of them are read once.
 """
@@ -7,6 +7,7 @@ from collections.abc import Sequence
 
 import sqlalchemy as sa
 from alembic import op
+from sqlalchemy.dialects import postgresql
 
 revision: str = "0006"
 down_revision: str | None = "0005"
@@ -15,6 +16,8 @@ depends_on: str | Sequence[str] | None = None
 
 
 def upgrade() -> None:
+    comment = "Edits of its files that are here, and may not be in its state.json yet."
+    op.add_column("sessions", sa.Column("workspace_edits", postgresql.JSONB(), nullable=True, comment=comment))
     behind = sa.text("workspace_version > workspace_synced_version")
     op.create_index("ix_sessions_behind", "sessions", ["id"], postgresql_where=behind)
     op.create_index(
@@ -25,3 +28,4 @@ def upgrade() -> None:
 def downgrade() -> None:
     op.drop_index("ix_agent_logs_phases", table_name="agent_logs")
     op.drop_index("ix_sessions_behind", table_name="sessions")
+    op.drop_column("sessions", "workspace_edits")
