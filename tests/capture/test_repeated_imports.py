@@ -13,11 +13,13 @@ from session_db import crud
 from session_db.capture.importer import import_recordings
 from session_db.crud.transcripts import list_transcripts
 from session_db.database import async_session, get_async_session
+from session_db.integrations.claude_agent_sdk import PostgresSessionStore
 from tests.capture.recorded import (
     BACKGROUND,
     CLEARED,
     COMPACTED,
     FORK,
+    PROJECT,
     TRANSCRIPTS,
     copy_of,
     entries_of,
@@ -120,6 +122,80 @@ class TestTwice:
             )
         ]
         assert again.sessions_new == 1
+
+
+def line(text: str, uuid: str | None = None) -> dict[str, Any]:
+    """Return something said, or without a uuid a line that the client may write any number of times."""
+    if uuid is None:
+        return {"type": "queue-operation", "operation": "enqueue", "content": text, "sessionId": str(CLEARED)}
+    said = {"type": "user", "sessionId": str(CLEARED), "timestamp": "2026-11-22T10:00:00Z"}
+    return said | {"uuid": uuid, "message": {"role": "user", "content": text}}
+
+
+class TestEqualLines:
+    """The client writes lines without a uuid, and the same one more than once."""
+
+    FIRST = (line("one", "u1"), line("more"), line("more"), line("two", "u2"))
+    MORE = (line("more"), line("three", "u3"), line("more"), line("more"))
+
+    @pytest.fixture
+    def path(self, tmp_path: Path) -> Path:
+        path = tmp_path / PROJECT / f"{CLEARED}.jsonl"
+        path.parent.mkdir()
+        return path
+
+    @staticmethod
+    async def assert_it_grows(path: Path, entries: list[dict[str, Any]]) -> None:
+        for end in range(1, len(entries) + 1):
+            write_entries(path, entries[:end])
+            await import_recordings([path])
+        assert await stored_lines(CLEARED) == path.read_text().splitlines()
+        assert (await import_recordings([path])).entries == 0
+
+    async def test_a_file_that_takes_the_place_of_a_stores_stream_keeps_them(self, path: Path) -> None:
+        await PostgresSessionStore().append({"project_key": PROJECT, "session_id": str(CLEARED)}, list(self.FIRST))
+        await self.assert_it_grows(path, [*self.FIRST, *self.MORE])
+
+    async def test_a_file_that_was_cut_and_grows_again_keeps_them(self, path: Path) -> None:
+        write_entries(path, list(self.FIRST))
+        await import_recordings([path])
+        await self.assert_it_grows(path, [*self.FIRST, *self.MORE])
+
+    async def test_a_file_that_was_rewritten_has_as_many_as_it_has(self, path: Path) -> None:
+        write_entries(path, list(self.FIRST))
+        await import_recordings([path])
+        rewritten = [line("zero", "u0"), *self.FIRST, *self.MORE]
+        write_entries(path, rewritten)
+        await import_recordings([path])
+        stored = [json.loads(text) for text in await stored_lines(CLEARED)]
+        assert stored == [*self.FIRST, rewritten[0], *self.MORE]
+        write_entries(path, [*rewritten, *self.MORE])
+        await import_recordings([path])
+        assert [json.loads(text) for text in await stored_lines(CLEARED)] == [*stored, *(one for one in self.MORE)]
+
+    async def test_a_uuid_that_comes_again_stands_again(self, path: Path) -> None:
+        write_entries(path, list(self.FIRST))
+        await import_recordings([path])
+        repeated = [line("zero", "u0"), *self.FIRST, self.FIRST[0], self.FIRST[0]]
+        for _ in range(2):
+            write_entries(path, repeated)
+            await import_recordings([path])
+            repeated.append(line("more"))
+        assert len(await stored_lines(CLEARED)) == len(self.FIRST) + 4
+
+    async def test_a_store_and_a_file_by_turns_double_none(self, path: Path) -> None:
+        store = PostgresSessionStore()
+        key: Any = {"project_key": PROJECT, "session_id": str(CLEARED)}
+        entries: list[dict[str, Any]] = []
+        for number in range(4):
+            new = [line(f"said {number}", f"u{number}"), line("more"), line("more")]
+            entries += new
+            if number % 2:
+                await store.append(key, new)
+            # The client leaves out the spaces that the SDK writes.
+            path.write_text("".join(json.dumps(entry, separators=(",", ":")) + "\n" for entry in entries))
+            await import_recordings([path])
+        assert [json.loads(text) for text in await stored_lines(CLEARED)] == entries
 
 
 class TestOtherCopies:

@@ -22,6 +22,7 @@ from session_db.capture.entries import moment_of
 from session_db.capture.lines import BadLine, fingerprint, line_number, parse_object, read_lines
 from session_db.capture.record import Entry, Recorded, StreamName, append_to_stream, open_stream, uuid_of
 from session_db.capture.recordings import Recording, Stream, find_recordings
+from session_db.capture.rereading import Reread, reread
 from session_db.capture.told import end_told, told_of
 from session_db.crud.erasing import erase_deleted_sessions
 from session_db.crud.sdk_sessions import get_sdk_session, is_old, lift_tombstone, sdk_key, session_id_of
@@ -251,23 +252,26 @@ class _FileStream:
     path: Path
     name: StreamName
 
-    async def write(self, db: UnitOfWork, *, batch: Batch, anew: bool = False, told: Collection[str] = ()) -> Recorded:
+    async def write(
+        self, db: UnitOfWork, *, batch: Batch, anew: bool = False, known: Reread | None = None, told: Collection[str] = ()
+    ) -> Recorded:
         """Write a batch, and where its file goes on.
 
         Raises:
-            _Overtaken: the stream is not where the batch begins, or was begun by a store in the meantime.
+            _Overtaken: the stream is not where the batch begins, or a store wrote to it in the meantime.
         """
         if batch.start == 0 and not self.name.subpath and not any(isinstance(entry.get("type"), str) for _, entry in batch.lines):
             raise InvalidInput("it is no transcript: none of its first lines has a type.")
         changed = datetime.fromtimestamp(self.path.stat().st_mtime, UTC)
         stream = await open_stream(db, self.name, _first_moment(batch) or changed)
         transcript = stream.transcript
-        if not anew and (transcript.file_offset != batch.start or _is_of_store(transcript)):
+        has_more = transcript.is_rewritten and batch.end > batch.start
+        if not anew and (transcript.file_offset != batch.start or _is_of_store(transcript) or has_more):
             raise _Overtaken
-        transcript.is_rewritten |= anew
         if transcript.source != "hooks":
             transcript.source = "file"
-        recorded = await append_to_stream(db, stream, batch.lines, changed, skip_known=transcript.is_rewritten, told=told)
+        lines = batch.lines if known is None else await known.lacking(db, batch.lines)
+        recorded = await append_to_stream(db, stream, lines, changed, told=told)
         transcript.host = self.name.host
         transcript.file_path = readable(str(self.path))
         transcript.file_offset = batch.end
@@ -283,16 +287,26 @@ class _FileStream:
         A file that lacks some of a store's entries is another branch of the conversation; mixed into one stream neither could be resumed.
         """
         stream = await open_stream(db, self.name, datetime.fromtimestamp(self.path.stat().st_mtime, UTC))
-        stored: set[str] = set()
         if _is_of_store(stream.transcript):
-            stored = await all_uuids(db, stream.transcript)
-            in_file = {uuid for batch in batches() for _, entry in batch.lines if (uuid := uuid_of(entry)) is not None}
-            if lacking := len(stored - in_file):
-                stream.transcript.gaps = len(in_file - stored)
-                await db.flush()
-                return [Recorded(lacking=lacking)]
-            await clear_entries(db, stream.transcript)
+            return await self._replace(db, stream.transcript, batches)
+        before, known = stream.transcript.next_seq, await reread(db, stream.transcript)
+        written = [await self.write(db, batch=batch, anew=True, known=known) for batch in batches()]
+        if not before:
+            # Nothing is lacking that an agent SDK did not store: the file has it.
             stream.transcript.gaps = 0
+        # What it has more the file may bring back as it grows.
+        stream.transcript.is_rewritten = known.found < before
+        return written
+
+    async def _replace(self, db: UnitOfWork, transcript: Transcript, batches: Batches) -> list[Recorded]:
+        stored = await all_uuids(db, transcript)
+        in_file = {uuid for batch in batches() for _, entry in batch.lines if (uuid := uuid_of(entry)) is not None}
+        if lacking := len(stored - in_file):
+            transcript.gaps = len(in_file - stored)
+            await db.flush()
+            return [Recorded(lacking=lacking)]
+        await clear_entries(db, transcript)
+        transcript.gaps, transcript.is_rewritten = 0, False
         return [await self.write(db, batch=batch, anew=True, told=stored) for batch in batches()]
 
     async def end_told(self, db: UnitOfWork) -> None:
@@ -325,6 +339,8 @@ async def _position(recording: Recording, stream: Stream, file: BinaryIO) -> Pos
             and fingerprint(file, transcript.file_offset) == transcript.file_print
         ):
             is_told = told_of(transcript) is not None
+            if transcript.is_rewritten and transcript.file_offset < size:
+                return Position(transcript.project_key, is_rewritten=True, is_told=is_told)
             return Position(transcript.project_key, transcript.file_offset, agent_meta=transcript.meta, is_told=is_told)
     if known:
         return Position(known[0].project_key, is_rewritten=True, is_told=told_of(known[0]) is not None)

@@ -19,14 +19,7 @@ from session_db.crud.locking import lock_session_if_any
 from session_db.crud.messages import extend_message, get_known_client_ids, save_display_messages
 from session_db.crud.sdk_sessions import BoundBy, bind_sdk_session, get_sdk_session, main_agent_id, sdk_key, session_id_of
 from session_db.crud.sessions import ensure_session
-from session_db.crud.transcripts import (
-    append_entries,
-    digest,
-    digests_without_uuid,
-    ensure_transcript,
-    known_uuids,
-    sum_reported_cost,
-)
+from session_db.crud.transcripts import append_entries, ensure_transcript, known_uuids, sum_reported_cost
 from session_db.crud.usage import TOKENS, get_usage, put_usage
 from session_db.errors import Conflict, NotFound
 from session_db.ids import derived_id
@@ -64,6 +57,11 @@ class StreamName:
     @property
     def is_main(self) -> bool:
         return self.subpath == ""
+
+
+def sdk_agent_of(subpath: str) -> str | None:
+    """Return the SDK's id of the sub-agent whose stream has this subpath; None where it is no sub-agent's."""
+    return readable(subpath.rpartition("/")[2]).removeprefix("agent-") if subpath.startswith("subagents/") else None
 
 
 @dataclass(frozen=True)
@@ -197,30 +195,25 @@ async def append_to_stream(  # noqa: PLR0913  what to write, and what is known o
     lines: Sequence[Entry],
     fallback: datetime,
     *,
-    skip_known: bool = False,
     are_new: bool = False,
     told: Collection[str] = (),
 ) -> Recorded:
-    """Append entries to a stream, and make what they say into rows.
+    """Append entries to a stream, and make what they say into rows. One that repeats a uuid is kept, and says nothing new.
 
     Args:
         db: the database session.
         stream: as ``open_stream`` gave it in this transaction.
         lines: entries, in order.
         fallback: when an entry without a time happened, if none before it has one.
-        skip_known: leave out what the stream has already. Otherwise an entry that repeats a uuid is kept, and says nothing new.
         are_new: do not look which the stream has: ``new_entries`` did.
         told: uuids of entries that were made into rows before.
     """
     keyed = [(uuid_of(entry), stored_text(text), entry) for text, entry in lines]
     known = set() if are_new else await known_uuids(db, stream.transcript, [uuid for uuid, _, _ in keyed if uuid is not None])
-    digests = await digests_without_uuid(db, stream.transcript) if skip_known else set()
     stored: list[tuple[str | None, str]] = []
     fresh: list[tuple[str, dict[str, Any]]] = []
     for (uuid, text, entry), (verbatim, _) in zip(keyed, lines, strict=True):
-        is_known = uuid in known if uuid is not None else digest(text) in digests
-        if skip_known and is_known:
-            continue
+        is_known = uuid is not None and uuid in known
         if not is_known and uuid not in told:
             fresh.append((uuid or f"{stream.transcript.id}:{stream.transcript.next_seq + len(stored)}", entry))
         stored.append((None if is_known else uuid, text))

@@ -230,16 +230,6 @@ async def names_prompt(db: AsyncSession, transcript: Transcript, prompt_id: str)
     return (await db.execute(query.limit(1))).first() is not None
 
 
-async def digests_without_uuid(db: AsyncSession, transcript: Transcript) -> set[str]:
-    """Return the digests of the entries that have no uuid. Costs a walk over the stream."""
-    query = select(func.md5(cast(col(TranscriptEntry.entry), Text))).where(
-        col(TranscriptEntry.session_id) == transcript.session_id,
-        col(TranscriptEntry.transcript_id) == transcript.id,
-        col(TranscriptEntry.uuid).is_(None),
-    )
-    return set((await db.execute(query)).scalars().all())
-
-
 async def list_digests(db: AsyncSession, transcript: Transcript, start: int, count: int) -> list[str]:
     """Return the digests of ``count`` entries from a seq on, in their order."""
     query = select(func.md5(cast(col(TranscriptEntry.entry), Text))).where(
@@ -252,7 +242,7 @@ async def list_digests(db: AsyncSession, transcript: Transcript, start: int, cou
 
 
 def digest(text: str) -> str:
-    """Return the digest of an entry, as ``digests_without_uuid`` and ``list_digests`` give it."""
+    """Return the digest of an entry, as ``list_digests`` gives it."""
     return hashlib.md5(text.encode(), usedforsecurity=False).hexdigest()
 
 
@@ -292,7 +282,7 @@ async def list_transcript_entries(  # noqa: PLR0913  what to read, and the page
         chunk = next(_chunks(page))
         if len(chunk) < len(page):
             page.next_cursor = encode_cursor(chunk[-1].seq)
-        texts = await _texts(db, session_id, transcript_id, chunk)
+        texts = await _texts(db, _entries(session_id, transcript_id), chunk)
         rows = [row | {"entry": texts[row["seq"]]} for row in rows if row["seq"] in texts]
     return Page(map(TranscriptEntryRead.model_validate, rows), page.next_cursor)
 
@@ -305,17 +295,21 @@ async def get_transcript_entry(db: AsyncSession, session_id: UUID, transcript_id
     return None if row is None else str(row.entry)
 
 
-async def stream_entries(db: AsyncSession, session_id: UUID, transcript_id: UUID, *, batch: int = 500) -> AsyncIterator[str]:
-    """Give the entries of a stream in their order, each as its sender wrote it.
+async def stream_entries(
+    db: AsyncSession, session_id: UUID, transcript_id: UUID, *, only_without_uuid: bool = False, batch: int = 500
+) -> AsyncIterator[str]:
+    """Give the entries of a stream in their order, each as its sender wrote it, or those only that have no uuid.
 
     Memory is bounded: at most 16 MiB of entries, or one larger entry, and the sizes of ``batch`` of them. It costs two statements a batch,
     and one more for each further 16 MiB.
     """
-    after = -1
+    entries, after = _entries(session_id, transcript_id), -1
+    if only_without_uuid:
+        entries = entries.where(col(TranscriptEntry.uuid).is_(None))
     while True:
-        sizes = await _measured(db, _entries(session_id, transcript_id).where(_seq > after), batch, largest=0)
+        sizes = await _measured(db, entries.where(_seq > after), batch, largest=0)
         for chunk in _chunks(sizes):
-            for entry in (await _texts(db, session_id, transcript_id, chunk)).values():
+            for entry in (await _texts(db, entries, chunk)).values():
                 yield entry
         if len(sizes) < batch:
             return
@@ -359,9 +353,9 @@ def _chunks(sizes: Iterable[Any]) -> Iterator[list[Any]]:
         yield chunk
 
 
-async def _texts(db: AsyncSession, session_id: UUID, transcript_id: UUID, sizes: list[Any]) -> dict[int, str]:
+async def _texts(db: AsyncSession, entries: Any, sizes: list[Any]) -> dict[int, str]:
     """Return the text of these entries, by seq in its order."""
-    rows = await run(db, _entries(session_id, transcript_id).where(_seq >= sizes[0].seq, _seq <= sizes[-1].seq))
+    rows = await run(db, entries.where(_seq >= sizes[0].seq, _seq <= sizes[-1].seq))
     return {row.seq: row.entry for row in rows}
 
 
