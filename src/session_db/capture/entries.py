@@ -141,9 +141,9 @@ def _note_facts(facts: Facts, entry: dict[str, Any], moment: datetime | None) ->
         _note_title(facts, entry.get(name), rank)
     elif kind == "agent-setting":
         facts.agent_setting = _text(entry.get("agentSetting")) or facts.agent_setting
-    elif kind == "cost-state" and _number(entry.get("totalCostUSD")):
+    elif kind == "cost-state" and is_cost(entry.get("totalCostUSD")):
         facts.reported_cost = float(entry["totalCostUSD"])
-        facts.reported_usage = entry.get("modelUsage")
+        facts.reported_usage = entry.get("modelUsage") or {}
 
 
 def _origin_of(entry: dict[str, Any]) -> str | None:
@@ -304,7 +304,8 @@ def _text(value: Any) -> str | None:
     return value if isinstance(value, str) and value else None
 
 
-def _number(value: Any) -> bool:
+def is_cost(value: Any) -> bool:
+    """Say whether a value is an amount of US dollars that somebody may have spent."""
     return isinstance(value, int | float) and not isinstance(value, bool) and 0 <= value < 10**9
 
 

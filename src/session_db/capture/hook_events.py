@@ -75,7 +75,7 @@ class HookEvent:
     @property
     def project_key(self) -> str:
         """The client's name of the project folder."""
-        return Path(self.word("transcript_path") or "").parent.name
+        return self.word("project_key") or Path(self.word("transcript_path") or "").parent.name
 
     def word(self, name: str) -> str | None:
         """Return a field that is a text and says something."""

@@ -118,6 +118,7 @@ def _result(message: Any) -> dict[str, Any]:
     payload = asdict(message) | {"hook_event_name": "ResultMessage"}
     store = store_of(message.session_id)
     if store is not None and message.total_cost_usd is not None:
+        payload["project_key"] = store.project_key_of(message.session_id)
         payload["cost_of_turn"] = store.cost_of_turn(message.session_id, message.total_cost_usd)
     return payload
 

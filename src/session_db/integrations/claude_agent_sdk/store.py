@@ -20,8 +20,8 @@ from weakref import WeakValueDictionary
 from sqlalchemy import func
 
 from session_db.capture.binding import find_session
-from session_db.capture.entries import moment_of
-from session_db.capture.record import Entry, OpenStream, StreamName, append_to_stream, new_entries, open_stream
+from session_db.capture.entries import is_cost, moment_of
+from session_db.capture.record import Entry, OpenStream, StreamName, append_to_stream, new_entries, open_stream, sdk_agent_of
 from session_db.capture.redaction import stored_text
 from session_db.capture.restoring import refuse_masked
 from session_db.crud.erasing import erase_deleted_sessions
@@ -42,7 +42,6 @@ from session_db.database.violations import DRIVER_ERRORS, translate
 from session_db.errors import InvalidInput, NotFound
 from session_db.models import Transcript
 from session_db.models.table import decode_json, encode_json, now
-from session_db.models.text import readable
 
 CHUNK_ENTRIES = 1000
 CHUNK_CHARACTERS = 4 * 1024 * 1024
@@ -119,6 +118,7 @@ class PostgresSessionStore:
         self._agent_type, self._checkpoint_id = agent_type, checkpoint_id
         # US dollars that the client of an SDK session has reported: it begins with what its transcript says, or with nothing.
         self._reported: dict[str, float] = {}
+        self._project_keys: dict[str, str] = {}
         # By stream and entries; only appends whose answer was lost, and never repeated, stay.
         self._unanswered: dict[tuple[str, ...], _Places] = {}
 
@@ -133,6 +133,7 @@ class PostgresSessionStore:
         if not entries:
             return
         _writing[key["session_id"]] = self
+        self._project_keys[key["session_id"]] = key["project_key"]
         lines: list[Entry] = [(encode_json(entry, f"entries[{number}]"), entry) for number, entry in enumerate(entries)]
         batch = _Batch(key, lines, [digest(stored_text(text)) for text, _ in lines])
         named = (*_names(key), digest("".join(batch.digests)))
@@ -160,6 +161,10 @@ class PostgresSessionStore:
         before = self._reported.get(sdk_session_id, 0.0)
         self._reported[sdk_session_id] = total
         return total - before if total >= before else total
+
+    def project_key_of(self, sdk_session_id: str) -> str | None:
+        """Return the project of an SDK session that entries were given of."""
+        return self._project_keys.get(sdk_session_id)
 
     async def list_sessions(self, project_key: str) -> list[Any]:
         """Return ``{"session_id", "mtime"}`` of all sessions of a project, the newest first; mtime is in milliseconds."""
@@ -212,13 +217,14 @@ class PostgresSessionStore:
 
     async def _name(self, db: UnitOfWork, batch: _Batch) -> StreamName:
         project_key, sdk_session_id, subpath = _names(batch.key)
-        is_agent = subpath.startswith("subagents/")
-        meta = next((entry for _, entry in reversed(batch.lines) if entry.get("type") == _METADATA), None) if is_agent else None
+        sdk_agent_id = sdk_agent_of(subpath)
+        about = (entry for _, entry in reversed(batch.lines) if entry.get("type") == _METADATA)
+        meta = next(about, None) if sdk_agent_id is not None else None
         return StreamName(
             project_key,
             sdk_session_id,
             subpath,
-            readable(subpath.rpartition("/")[2]).removeprefix("agent-") if is_agent else None,
+            sdk_agent_id,
             encode_json({name: value for name, value in meta.items() if name != "type"}) if meta else None,
             socket.gethostname()[:255],
             await self._bound_to(db),
@@ -251,7 +257,7 @@ def _last_reported(entries: list[Any]) -> float:
     """Return the total that a client which is resumed with these entries goes on from."""
     totals = (one.get("totalCostUSD") for one in reversed(entries) if one.get("type") == "cost-state")
     total = next(totals, None)
-    return float(total) if isinstance(total, int | float) else 0.0
+    return float(total) if is_cost(total) else 0.0
 
 
 async def _write_entries(db: UnitOfWork, stream: OpenStream, batch: _Batch, began: datetime) -> Any:
