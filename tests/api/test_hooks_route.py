@@ -65,6 +65,16 @@ class TestCaptureEvent:
         async with get_async_session() as db:
             assert [agent.agent_type for agent in await crud.list_agents(db, session.id)] == ["build"]
 
+    async def test_a_variable_that_is_too_long_loses_no_event(self, settings: Settings) -> None:
+        names = ("Session-DB-Session", "Session-DB-Agent-Type", "Session-DB-Checkpoint", "Session-DB-Host")
+        async with await client_from(settings) as client:
+            answer = await client.post("/hooks/claude-code", content=json.dumps(EVENT), headers=dict.fromkeys(names, "7" * 300))
+        assert answer.status_code == 204
+        assert (await drain(settings)).events == 1
+        async with get_async_session() as db:
+            (agent,) = await crud.list_agents(db, UUID(SESSION))
+        assert (agent.agent_type, agent.checkpoint_id) == ("7" * 100, None)
+
     async def test_headers_of_unset_variables_say_nothing(self, settings: Settings) -> None:
         headers = dict.fromkeys(("Session-DB-Session", "Session-DB-Agent-Type", "Session-DB-Checkpoint", "Session-DB-Recorder"), "")
         async with await client_from(settings) as client:

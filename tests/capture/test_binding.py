@@ -72,6 +72,15 @@ class TestCleared:
         assert after is not None
         assert (before.cleared_from, after.cleared_from) == (None, BEFORE)
 
+    async def test_it_does_so_when_the_end_was_drained_before(self, settings: Settings) -> None:
+        put(settings, BEFORE, "SessionEnd", reason="clear", environment={"CLAUDE_PID": "7"})
+        await drain(settings)
+        put(settings, AFTER, "SessionStart", source="clear", environment={"CLAUDE_PID": "7"})
+        await drain(settings)
+        after = await session_of(AFTER)
+        assert after is not None
+        assert after.cleared_from == BEFORE
+
     @pytest.mark.parametrize(
         ("reason", "source", "pids", "host"),
         [("clear", "clear", ("7", "8"), None), ("other", "clear", ("7", "7"), None), ("clear", "startup", ("7", "7"), None),

@@ -79,6 +79,34 @@ class TestMoments:
         assert (await agents())["main"].status == "executing"
 
 
+class TestLate:
+    """Over HTTP most events come at once; the start and the end of a client wait in its spool until somebody sends them."""
+
+    @pytest.mark.parametrize("name", ["SessionStart", "SessionEnd"])
+    async def test_one_that_comes_when_the_session_went_on_ends_nothing(self, settings: Settings, name: str) -> None:
+        put(settings, "UserPromptSubmit", LONG_AGO + timedelta(hours=1), prompt_id="p")
+        put(settings, "SubagentStart", LONG_AGO + timedelta(hours=1), agent_id="a1", agent_type="Explore")
+        await drain(settings)
+        put(settings, name, LONG_AGO, source="startup", reason="other")
+        assert (await drain(settings)).events == 1
+        async with get_async_session() as db:
+            session = await crud.get_session(db, SESSION)
+            phases = await crud.list_agent_logs(db, SESSION, event_category="phase")
+        assert session is not None
+        assert (session.status, session.activity, session.completed_at, phases) == ("active", "working", None, [])
+        assert {name: agent.status for name, agent in (await agents()).items()} == {"main": "executing", "Explore": "executing"}
+
+    async def test_one_that_comes_a_little_late_ends_it_all_the_same(self, settings: Settings) -> None:
+        put(settings, "Stop", LONG_AGO + timedelta(seconds=30))
+        await drain(settings)
+        put(settings, "SessionEnd", LONG_AGO)
+        await drain(settings)
+        async with get_async_session() as db:
+            session = await crud.get_session(db, SESSION)
+        assert session is not None
+        assert session.status == "terminated"
+
+
 class TestEnds:
     @pytest.mark.parametrize("at_once", [True, False])
     async def test_it_is_told_from_what_an_end_came_however_the_events_are_batched(self, settings: Settings, at_once: bool) -> None:

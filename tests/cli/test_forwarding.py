@@ -30,9 +30,12 @@ class Machine:
     spool: Spool
     environment: dict[str, str]
 
-    def capture(self, name: str, host: str = "laptop", **variables: str) -> str:
+    def capture(self, name: str, host: str = "laptop", **values: str) -> str:
+        """Put an event there; a value with a name in capitals is a variable."""
         event = {"session_id": SESSION, "hook_event_name": name, "transcript_path": f"/elsewhere/projects/p/{SESSION}.jsonl"}
-        return self.spool.put(json.dumps(event).encode(), variables, host)
+        variables = {name: value for name, value in values.items() if name.isupper()}
+        payload = event | {name: value for name, value in values.items() if not name.isupper()}
+        return self.spool.put(json.dumps(payload).encode(), variables, host)
 
     async def drain(self, url: str, code: int = 0, **environment: str) -> Any:
         done = await asyncio.to_thread(run, "drain", "--url", url, "--json", env=self.environment | environment)
@@ -80,6 +83,18 @@ class TestDrain:
             (agent,) = await crud.list_agents(db, UUID(SESSION))
         assert session is not None
         assert (session.host, session.status, agent.agent_type) == ("laptop", "terminated", "build")
+
+    async def test_a_session_that_was_cleared_is_known_on_the_other_side(self, machine: Machine, service: Service) -> None:
+        cleared = UUID(int=5)
+        machine.capture("SessionEnd", session_id=str(cleared), reason="clear", CLAUDE_PID="7")
+        await machine.drain(service.url)
+        machine.capture("SessionStart", source="clear", CLAUDE_PID="7")
+        await machine.drain(service.url)
+        await written(1)
+        async with get_async_session() as db:
+            session = await crud.get_session(db, UUID(SESSION))
+        assert session is not None
+        assert session.cleared_from == cleared
 
     async def test_one_that_was_sent_and_not_removed_stays_one(self, machine: Machine, service: Service) -> None:
         machine.capture("SessionEnd")

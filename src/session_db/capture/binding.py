@@ -1,7 +1,7 @@
 """Which session a new SDK session of Claude Code belongs to: the one that its environment names, or the workflow that it was cleared in."""
 
 import logging
-from collections.abc import Sequence
+from collections.abc import Iterable
 from datetime import timedelta
 from pathlib import PurePosixPath, PureWindowsPath
 from uuid import UUID
@@ -64,13 +64,16 @@ async def bind_as_wanted(db: AsyncSession, event: HookEvent, cleared: HookEvent 
         await bind_sdk_session(db, key, session.id, main_agent_id(session.id, event.sdk_session_id), "environment")
 
 
-def cleared_before(event: HookEvent, batch: Sequence[HookEvent]) -> HookEvent | None:
+def begins_cleared(event: HookEvent) -> bool:
+    """Say whether an event begins an SDK session where another one was cleared."""
+    return event.name == "SessionStart" and event.word("source") == "clear"
+
+
+def cleared_before(event: HookEvent, others: Iterable[HookEvent]) -> HookEvent | None:
     """Return the end of the SDK session that was cleared to begin this one: the same process told of both, one right after the other."""
-    if event.name != "SessionStart" or event.word("source") != "clear":
-        return None
     ends = [
         other
-        for other in batch
+        for other in others
         if other.name == "SessionEnd"
         and other.word("reason") == "clear"
         and _process_of(other) == _process_of(event) != (event.captured.host, None)

@@ -8,14 +8,14 @@ from collections import defaultdict
 from collections.abc import Awaitable, Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from datetime import timedelta
-from itertools import islice, zip_longest
+from datetime import datetime, timedelta
+from itertools import chain, islice, zip_longest
 from uuid import UUID
 
 from sqlalchemy.exc import DBAPIError, IntegrityError
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from session_db.capture.binding import bind_as_wanted, cleared_before, note_cleared
+from session_db.capture.binding import CLEARING, begins_cleared, bind_as_wanted, cleared_before, note_cleared
 from session_db.capture.hook_events import ENDS_TURN, HookEvent, parse, row_of
 from session_db.capture.reading import ReadReport, host_of, read_transcript, transcript_of
 from session_db.capture.reaping import note_process
@@ -48,6 +48,9 @@ LAG = timedelta(seconds=3)
 
 HELD = timedelta(seconds=60)
 """How long a transcript that cannot be read is waited for."""
+
+LATE = timedelta(seconds=60)
+"""How much older than a session's last activity the start or end of a client is that comes too late to say how the session stands."""
 
 HELD_BATCH = 100
 """Events that were held, and are told before new ones are looked for again."""
@@ -158,7 +161,7 @@ async def _drain_batch(spool: Spool, batch: Sequence[HookEvent], settings: Setti
     for event in batch:
         by_session[sdk_key(event.sdk_session_id, event.project_key)].append(event)
     for events in by_session.values():
-        for event in await _drain_session(events, spool, report, cleared_before(events[0], batch)):
+        for event in await _drain_session(events, spool, report, _cleared(events, batch, spool)):
             # Killed before this, the next drain finds their ids.
             if event.captured.name not in transcripts:
                 _let_go(spool, event, report, is_read=False)
@@ -167,6 +170,16 @@ async def _drain_batch(spool: Spool, batch: Sequence[HookEvent], settings: Setti
         # Killed before this, the next drain reads the transcript; and so does one that comes while it may still grow.
         if event.captured.name in transcripts and not _may_grow(event):
             _let_go(spool, event, report, is_read=read[transcripts[event.captured.name]])
+
+
+def _cleared(events: Sequence[HookEvent], batch: Sequence[HookEvent], spool: Spool) -> HookEvent | None:
+    """Return the end of the SDK session that was cleared to begin this one; it may have come before, and be held."""
+    begun = next((event for event in events if begins_cleared(event)), None)
+    if begun is None:
+        return None
+    names = spool.held.names_from(begun.captured.captured_at - CLEARING)
+    held = chain.from_iterable(_batches(spool.held, names, DrainReport()))
+    return cleared_before(begun, chain(batch, held))
 
 
 def _let_go(spool: Spool, event: HookEvent, report: DrainReport, *, is_read: bool) -> None:
@@ -258,6 +271,7 @@ async def _record(db: AsyncSession, events: Sequence[HookEvent], cleared: HookEv
     name = StreamName(project_key, first.sdk_session_id, host=readable(first.captured.host)[:255])
     session, agent_id, _ = await bound_session(db, name, first.captured.captured_at)
     await note_cleared(db, session, cleared)
+    at_work = session.last_activity
     main = await ensure_agent(db, _main_agent(first, session.id, agent_id))
     agents = {event.sdk_agent_id: await _sub_agent(db, event, main) for event in _first_of_each(events)} | {None: main}
     rows = [row_of(event, session.id, agents[event.sdk_agent_id].id) for event in events]
@@ -265,11 +279,17 @@ async def _record(db: AsyncSession, events: Sequence[HookEvent], cleared: HookEv
     appended = await append_agent_logs(db, rows, last_activity=max(event.captured.captured_at for event in events))
     session.secrets_masked += sum(count for count, row in zip(counts, appended, strict=True) if row.is_new)
     fresh = [event for event, row in zip(events, appended, strict=True) if row.is_new]
-    for event in fresh:
+    timely = [event for event in fresh if not _is_late(event, at_work)]
+    for event in timely:
         await _note_agent(db, event, agents[event.sdk_agent_id])
-    await _note_session(db, session, fresh)
+    await _note_session(db, session, timely)
     await note_turns(db, session, fresh)
     return len(fresh)
+
+
+def _is_late(event: HookEvent, last_activity: datetime) -> bool:
+    """Say whether a client's start or end waited on another machine, which sends the others at once, while the session went on."""
+    return event.name in {"SessionStart", "SessionEnd"} and event.captured.captured_at < last_activity - LATE
 
 
 def _first_of_each(events: Sequence[HookEvent]) -> list[HookEvent]:

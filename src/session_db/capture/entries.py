@@ -7,7 +7,7 @@ import json
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 from datetime import datetime
-from typing import Any
+from typing import Any, TypeGuard
 from uuid import UUID
 
 from session_db.capture.redaction import masked
@@ -304,7 +304,7 @@ def _text(value: Any) -> str | None:
     return value if isinstance(value, str) and value else None
 
 
-def is_cost(value: Any) -> bool:
+def is_cost(value: Any) -> TypeGuard[float]:
     """Say whether a value is an amount of US dollars that somebody may have spent."""
     return isinstance(value, int | float) and not isinstance(value, bool) and 0 <= value < 10**9
 

@@ -97,6 +97,11 @@ class Spool:
         earliest, latest = (f"{int(each.timestamp() * 1e9):020d}" for each in (moment, datetime.now(UTC)))
         return sorted((name for name in self._names() if not earliest <= name[_WALL] <= latest), key=_wall_of)
 
+    def names_from(self, moment: datetime) -> list[str]:
+        """Return the names of what was captured since a moment."""
+        earliest = f"{int(moment.timestamp() * 1e9):020d}"
+        return [name for name in self._names() if name[_WALL] >= earliest]
+
     def _names(self) -> list[str]:
         try:
             with os.scandir(self._waiting) as entries:

@@ -14,7 +14,7 @@ from session_db.errors import InvalidInput, Unauthorized, Unavailable
 _SECONDS = 30
 _REFUSED = frozenset({401, 403})
 _BAD = frozenset({413, 422})
-_SENT = ("SESSION_DB_SESSION", "SESSION_DB_AGENT_TYPE", "SESSION_DB_CHECKPOINT")
+_SENT = ("SESSION_DB_SESSION", "SESSION_DB_AGENT_TYPE", "SESSION_DB_CHECKPOINT", "CLAUDE_PID")
 
 
 @dataclass

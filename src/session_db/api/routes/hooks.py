@@ -41,18 +41,22 @@ _EVENT: dict[str, Any] = {
 
 
 class Origin(BaseModel):
-    """Whose event it is, as the headers say. An empty one is none: the client sends variables that are unset so."""
+    """Whose event it is, as the headers say. An empty one is none: the client sends variables that are unset so.
 
-    session_db_session: str = Field("", max_length=255, description="As SESSION_DB_SESSION: the session that the event goes to.")
-    session_db_agent_type: str = Field("", max_length=100, description="As SESSION_DB_AGENT_TYPE.")
-    session_db_checkpoint: str = Field("", max_length=20, description="As SESSION_DB_CHECKPOINT.")
-    session_db_recorder: str = Field("", max_length=255, description="As SESSION_DB_RECORDER: another one records it, it is not kept.")
-    session_db_host: str = Field("", max_length=255, description="Name of the machine that it happened on.")
+    One that is too long is cut where it is written, or names nothing; no event is lost for it.
+    """
+
+    session_db_session: str = Field("", description="As SESSION_DB_SESSION: the session that the event goes to.")
+    session_db_agent_type: str = Field("", description="As SESSION_DB_AGENT_TYPE.")
+    session_db_checkpoint: str = Field("", description="As SESSION_DB_CHECKPOINT.")
+    claude_pid: str = Field("", description="As CLAUDE_PID: the process of the client.")
+    session_db_recorder: str = Field("", description="As SESSION_DB_RECORDER: another one records it, it is not kept.")
+    session_db_host: str = Field("", description="Name of the machine that it happened on.")
     session_db_spooled: str = Field("", pattern=NAME, description="Name of its file in the spool where it waited; sent again it stays one.")
 
     @property
     def environment(self) -> dict[str, str]:
-        given = self.model_dump(include={"session_db_session", "session_db_agent_type", "session_db_checkpoint"})
+        given = self.model_dump(include={"session_db_session", "session_db_agent_type", "session_db_checkpoint", "claude_pid"})
         return {name.upper(): value for name, value in given.items() if value}
 
 
