@@ -31,7 +31,8 @@ class TestCreate:
         assert [created[name] for name in names] == ["chat", "active", "strudel", "grok", "Bass", "album", "Low", None]
         assert created["metadata"] == {"bpm": 120, "name": "Bass", "created_by_user": True}
 
-    def test_a_workflow_belongs_to_the_current_directory(self, cli: CommandLine) -> None:
+    def test_a_workflow_belongs_to_the_current_directory(self, cli: CommandLine, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.chdir(tmp_path)
         created = cli.json("sessions", "create", "--slug", "auth", "--title", "Authentication")
         names = ("session_type", "status", "session_slug", "title", "working_dir")
         assert [created[name] for name in names] == ["full", "created", "auth", "Authentication", str(Path.cwd())]

@@ -43,6 +43,7 @@ GROUPS = {
     "hooks": ("hooks", "Let Claude Code tell of every event, and see whether it does."),
     "sessions": ("phases", "List, show, create, update and delete sessions."),
     "agents": ("agents", "List and show the agents of a session, start and finish them."),
+    "workspace": ("workspace", "Keep folders of sessions (agents/sessions/SLUG) in step with the database."),
     "events": ("events", "List and show the events of a session."),
     "messages": ("messages", "List and append the messages of a session."),
     "memory": ("memory", "List, add, change and remove the memory files of a session."),

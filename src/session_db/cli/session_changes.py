@@ -37,6 +37,14 @@ Status = Annotated[
 Error = Annotated[str | None, typer.Option(help="error_message, why it failed.")]
 Pinned = Annotated[bool | None, typer.Option("--pinned/--no-pinned", help="Whether every cleanup keeps it.")]
 Metadata = Annotated[str | None, typer.Option(metavar="JSON", help="JSON object that is kept with it.")]
+Workspace = Annotated[
+    bool | None,
+    typer.Option(
+        "--workspace/--no-workspace",
+        help="Whether it has a folder, agents/sessions/SLUG, in its project.",
+        show_default="of a workflow session with a slug, where the project is on this machine",
+    ),
+]
 NewMetadata = Annotated[str | None, typer.Option(metavar="JSON", help="JSON object that replaces its metadata; the name stays.")]
 
 
@@ -53,6 +61,7 @@ def create(  # noqa: PLR0913, PLR0917  each field is an option
     project: Project = None,
     session_id: NewID = None,
     metadata: Metadata = None,
+    workspace: Workspace = None,
     as_json: JSON = False,  # noqa: FBT002  a command-line flag
 ) -> None:
     """Create a chat session (with --agent), or a workflow session (with --slug)."""
@@ -75,7 +84,8 @@ def create(  # noqa: PLR0913, PLR0917  each field is an option
         if agent is None and not is_workflow:
             raise InvalidInput("which session? Give a chat's --agent, or a workflow's --slug.")
         wanted = SessionCreate.model_validate(_given(texts, metadata) | {"session_id": session_id})
-        return await in_transaction(lambda db: create_session(db, wanted))
+        has_folder = _has_folder(wanted, workspace)
+        return await in_transaction(lambda db: create_session(db, wanted, workspace=has_folder))
 
     _print("Created", run(work, as_json=as_json), as_json=as_json)
 
@@ -120,6 +130,17 @@ def update(  # noqa: PLR0913, PLR0917  each field is an option
         return await in_transaction(lambda db: _update(db, key, working_dir, wanted, name))
 
     _print("Updated", run(work, as_json=as_json), as_json=as_json)
+
+
+def _has_folder(wanted: SessionCreate, workspace: bool | None) -> bool:  # noqa: FBT001  what an option said
+    """Say whether a new session gets a folder; where it is asked for and cannot be made, nothing is created."""
+    is_here = wanted.working_dir is not None and Path(wanted.working_dir).is_dir()
+    if workspace and wanted.working_dir is not None and not is_here:
+        problem = f"there is no directory {wanted.working_dir} here; make it first, or leave --workspace out."
+        raise InvalidInput(problem, working_dir=wanted.working_dir)
+    if workspace is None:
+        return is_here and wanted.session_slug is not None and wanted.session_type != "chat"
+    return workspace
 
 
 def _given(texts: dict[str, str | None], metadata: str | None) -> dict[str, Any]:

@@ -27,8 +27,8 @@ OF_DATABASE = ("session_id", "slug", "type", "phase_history", "agents", "cost")
 class Phase(BaseModel):
     """A phase of the workflow, and when it began."""
 
-    phase: str
-    at: datetime
+    phase: str = Field(description="created, spec, plan, build, docs, complete; or failed.")
+    at: datetime = Field(description="When it began, in UTC.")
 
 
 class Checkpoints(BaseModel):
@@ -41,15 +41,15 @@ class Checkpoints(BaseModel):
 class AgentState(BaseModel):
     """An agent that no other agent started."""
 
-    id: UUID
+    id: UUID = Field(description="Its id.")
     type: str = Field(description="spec, plan, build, research, docs, debug, main.")
     status: str = Field(description="pending, executing, complete or failed.")
     sdk_session_id: str | None = Field(description="The agent SDK's session id, with which it can be resumed.")
-    model: str | None
-    checkpoint_id: int | None
+    model: str | None = Field(description="Language model.")
+    checkpoint_id: int | None = Field(description="Checkpoint of the plan that it builds.")
     cost: float = Field(description="US dollars.")
-    started_at: datetime | None
-    completed_at: datetime | None
+    started_at: datetime | None = Field(description="When it began to work.")
+    completed_at: datetime | None = Field(description="When it ended.")
 
 
 class Synced(BaseModel):
@@ -67,14 +67,14 @@ class State(BaseModel):
     model_config = ConfigDict(populate_by_name=True)
 
     schema_: Literal[1] = Field(1, alias="schema", description="Version of this schema.")
-    session_id: UUID
-    slug: str
+    session_id: UUID = Field(description="Id of the session.")
+    slug: str = Field(description="Name of the folder.")
     title: str | None = Field(description="What the session is about, in a line.")
     description: str | None = Field(description="What the session is about, at length.")
     type: str = Field(description="full, quick or research.")
     status: str = Field(description="The phase: created, spec, plan, build, docs, complete; or failed.")
     phase_history: list[Phase] = Field(description="The phases and when each began, the last 200.")
-    checkpoints: Checkpoints
+    checkpoints: Checkpoints = Field(description="How far the plan is built.")
     agents: list[AgentState] = Field(description="The agents that no other agent started, the last 500.")
     cost: float = Field(description="US dollars of all agents.")
     updated_at: datetime = Field(description="When the session had last changed as this was written.")

@@ -1,0 +1,93 @@
+"""Keeping the folders of a project in step: what changes in them, and what changes in the database."""
+
+import asyncio
+import logging
+import os
+from collections.abc import Callable
+from contextlib import suppress
+from pathlib import Path
+
+from watchfiles import Change, awatch
+
+from session_db.database.violations import DRIVER_ERRORS
+from session_db.errors import NotFound, Unavailable
+from session_db.live import Lagged, get_hub
+from session_db.models.sessions import normalised_directory
+from session_db.workspace.places import SESSIONS, STATE
+from session_db.workspace.projects import Report, sync_one, sync_project
+from session_db.workspace.syncing import PLAINLY, PLAN, SPEC, How
+from session_db.workspace.writing import write_behind
+
+LOOK_SECONDS = 5.0
+"""How often folders that are behind are looked for, whatever is heard; and how often for the first folder of a project."""
+
+_QUIET_MILLISECONDS = 1000
+"""After so long without a change of a file the watcher says so."""
+
+_WATCHED = frozenset({STATE, SPEC, PLAN})
+
+
+logger = logging.getLogger(__name__)
+
+
+async def watch_project(directory: Path, on_report: Callable[[Report], None], how: How = PLAINLY) -> None:
+    """Sync a project now, and from then on whatever changes, until it is cancelled.
+
+    Args:
+        directory: the project.
+        on_report: called with what was done each time.
+        how: how folders are synced.
+    """
+    try:
+        on_report(await sync_project(directory, how))
+    except NotFound:
+        if not await asyncio.to_thread(directory.is_dir):
+            raise
+    working_dir = normalised_directory(os.path.abspath(directory))  # noqa: PTH100, ASYNC240  nothing of it is asked of the disk
+    await asyncio.gather(_watch_files(Path(working_dir), on_report, how), _watch_database(Path(working_dir), on_report))
+
+
+async def _watch_files(directory: Path, on_report: Callable[[Report], None], how: How) -> None:
+    sessions = directory.joinpath(*SESSIONS)
+    while not await asyncio.to_thread(sessions.is_dir):  # noqa: ASYNC110  nobody tells of a directory that is not there yet.
+        await asyncio.sleep(LOOK_SECONDS)
+    # What was written before it is watched for, or while the database was away, nobody tells.
+    is_behind = True
+    async for changes in awatch(sessions, watch_filter=_is_watched, rust_timeout=_QUIET_MILLISECONDS, yield_on_timeout=True):
+        try:
+            if is_behind:
+                on_report(await sync_project(directory, how))
+            elif changes:
+                on_report(await _sync_changed(directory, {Path(path).parent.name for _, path in changes}, how))
+            is_behind = False
+        except (Unavailable, *DRIVER_ERRORS) as error:
+            is_behind = _say_that_it_waits(error)
+
+
+async def _sync_changed(directory: Path, slugs: set[str], how: How) -> Report:
+    report = Report(str(directory))
+    for slug in sorted(slugs):
+        if await asyncio.to_thread(directory.joinpath(*SESSIONS, slug, STATE).exists):
+            await sync_one(report, slug, how)
+    return report
+
+
+def _is_watched(_change: Change, path: str) -> bool:
+    return Path(path).name in _WATCHED
+
+
+async def _watch_database(directory: Path, on_report: Callable[[Report], None]) -> None:
+    async with get_hub().watch() as watcher:
+        while True:
+            with suppress(Lagged):
+                await watcher.next(LOOK_SECONDS)
+            try:
+                on_report(Report(str(directory), await write_behind([directory])))
+            except (Unavailable, *DRIVER_ERRORS) as error:
+                _say_that_it_waits(error)
+                await asyncio.sleep(LOOK_SECONDS)
+
+
+def _say_that_it_waits(error: Exception) -> bool:
+    logger.warning("folders wait for the database: %s", error)
+    return True
