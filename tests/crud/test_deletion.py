@@ -153,8 +153,8 @@ class TestEraseDeletedSessions:
             while gone := await crud.erase_deleted_sessions(db):
                 batches.append(gone)
                 await db.commit()
-        # The rest of 5 events, 3 messages and 4 entries two by two, from the next table where one had fewer; then all that is left.
-        assert batches == [2, 1 + 2, 1 + 2, 2, 1 + 6]
+        # The rest of 5 events, 3 messages and 4 entries two by two; the usage; then the small tables and the session itself.
+        assert batches == [2, 1, 2, 1, 2, 2, 1, 6]
         async with get_async_session() as db:
             assert await rows_below(db, session) == 0
             assert await rows_below(db, kept) == ROWS_OF_A_FILLED_SESSION
@@ -182,7 +182,7 @@ class TestEraseDeletedSessions:
         session, _, _ = await fill(db)
         await crud.delete_session(db, session.id)
         session.event_count, session.message_count = 1, 0
-        assert [await crud.erase_deleted_sessions(db) for _ in range(4)] == [2, 2, 1 + 2, 1 + 2]
+        assert [await crud.erase_deleted_sessions(db) for _ in range(5)] == [2, 2, 1, 2, 1]
         while await crud.erase_deleted_sessions(db):
             pass
         assert await rows_below(db, session) == 0
@@ -209,7 +209,7 @@ class TestEraseDeletedSessions:
             for session in (held, other):
                 await crud.delete_session(db, session.id)
         assert held.id < other.id
-        assert await in_batches(crud.erase_deleted_sessions) == 1
+        assert await in_batches(crud.erase_deleted_sessions) > 1
         async with get_async_session() as db:
             assert await rows_below(db, other) == 0
             with pytest.raises(Conflict, match=rf"session {held.id} .* by tickets_session_id\w*_fkey; .* ON DELETE CASCADE"):
@@ -227,16 +227,33 @@ class TestEraseDeletedSessions:
             await make_event(db, session)
             await crud.delete_session(db, session.id)
         # Of each an event, a minute and the session itself.
-        assert [await crud.erase_deleted_sessions(db) for _ in range(5)] == [21, 21, 21, 12, 0]
+        assert [await crud.erase_deleted_sessions(db) for _ in range(3)] == [20 * 3, 5 * 3, 0]
 
-    async def test_a_batch_takes_many_short_transcripts(self, db: UnitOfWork, monkeypatch: pytest.MonkeyPatch) -> None:
-        monkeypatch.setattr(erasing, "BATCH", 10)
+    async def test_a_batch_that_takes_several_takes_all_that_is_in_them(self, db: UnitOfWork) -> None:
+        sessions = [(await fill(db))[0] if number == 0 else (await fill_other(db))[0] for number in range(2)]
+        for session in sessions:
+            await crud.delete_session(db, session.id)
+        assert await crud.erase_deleted_sessions(db) > 2 * ROWS_OF_A_FILLED_SESSION
+        assert [await rows_below(db, session) for session in sessions] == [0, 0]
+
+    async def test_a_long_session_goes_by_itself_also_before_short_ones(self, db: UnitOfWork, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setattr(erasing, "BATCH", 4)
+        long, *short = [await make_session(db) for _ in range(3)]
+        for _ in range(9):
+            await make_event(db, long)
+        for session in (long, *short):
+            await crud.delete_session(db, session.id)
+        # The long one while it has more events than a batch; then what is left of it with the others.
+        assert [await crud.erase_deleted_sessions(db) for _ in range(4)] == [4, 4, 1 + 2 + 2, 0]
+
+    async def test_a_batch_takes_many_short_transcripts(self, db: UnitOfWork) -> None:
         session, _, _ = await fill(db)
         (stream,) = (await db.execute(select(Transcript).where(col(Transcript.session_id) == session.id))).scalars()
         for _ in range(3):
             await make_stream(db, session, stream.agent_id, entries=2)
         await crud.delete_session(db, session.id)
-        assert await crud.erase_deleted_sessions(db) == 5 + 3 + 4 + 3 * 2
+        batches = [await crud.erase_deleted_sessions(db) for _ in range(3)]
+        assert batches == [5, 3, 4 + 3 * 2]
 
     async def test_nobody_waits_for_a_batch(self, fresh_database: Database) -> None:
         async with get_async_session() as db:
@@ -276,10 +293,9 @@ class TestGetErasureReport:
         assert [report.rows for report in reports] == [rows] * len(batches)
         assert [report.rows_left for report in reports] == [sum(batches[done:]) for done in range(len(batches))]
         assert [report.transcripts for report in reports] == [[LostTranscript("p", "s", subpaths=2)]] * len(batches)
-        assert len(batches) > 6
+        assert len(batches) > 8
 
-    async def test_it_is_the_same_beside_a_running_erasing(self, fresh_database: Database, monkeypatch: pytest.MonkeyPatch) -> None:
-        monkeypatch.setattr(erasing, "BATCH", 5)
+    async def test_it_is_the_same_beside_a_running_erasing(self, fresh_database: Database) -> None:
         async with get_async_session() as db:
             session, _, _ = await fill(db)
             rows = await rows_by_table(db, session)
@@ -295,7 +311,7 @@ class TestGetErasureReport:
             await asyncio.sleep(0.2)
             assert not next_batch.done(), "a batch waits for the report's transaction"
             await reporting.commit()
-            assert await next_batch == 3 + 4
+            assert await next_batch == 3
             await erasing_now.commit()
         assert done is not None
         assert (done.rows, done.rows_left) == (rows, sum(rows.values()) - 5)
@@ -320,7 +336,7 @@ class TestGetErasureReport:
         report = await get_erasure_report(db, session.id)
         assert report is not None
         assert (report.rows["agent_logs"], report.rows["messages"]) == (1, 0)
-        assert await crud.erase_deleted_sessions(db, session.id) == 3
+        assert await crud.erase_deleted_sessions(db, session.id) == 1
 
 
 class TestDeleteOldTombstones:

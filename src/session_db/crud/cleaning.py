@@ -4,18 +4,19 @@ from datetime import datetime
 from typing import Any
 from uuid import UUID
 
-from sqlalchemy import ColumnElement, and_, func, or_, select, tuple_
+from sqlalchemy import ColumnElement, Uuid, func, or_, select, tuple_
 from sqlalchemy.ext.asyncio import AsyncSession
 from sqlmodel import col
 
-from session_db.crud.locking import lock_session_if_any
+from session_db.crud.erasing import mark_all_deleted
 from session_db.crud.paging import Page, checked_limit, decode_cursor, read_page
-from session_db.crud.rows import run
-from session_db.crud.sessions import delete_session
+from session_db.crud.rows import one_of, run
+from session_db.crud.sdk_sessions import leave_tombstones
+from session_db.live import note_changed
 from session_db.models import Agent, Presence, Session
 from session_db.models.table import as_utc
 
-CLEANED = 50
+CLEANED = 100
 """Sessions that one call deletes: their locks are held until the commit."""
 
 
@@ -52,17 +53,23 @@ async def cleanup_sessions(  # noqa: PLR0913  filters, each by its name
         cursor: ``next_cursor`` of the page before.
     """
     page = await list_old_sessions(db, before=before, status=status, session_type=session_type, limit=limit, cursor=cursor)
-    old = and_(*_indexed(before, status, session_type), *_not_indexed(session_type))
-    deleted = [session.id for session in sorted(page, key=lambda session: session.id) if await _delete_if(db, session.id, old)]
+    for session_id in sorted(session.id for session in page):
+        await _lock(db, session_id)
+    # A statement of its own: it sees what was committed while the locks were waited for.
+    locked = col(Session.id) == one_of((session.id for session in page), Uuid)
+    still = select(col(Session.id)).where(locked, *_indexed(before, status, session_type), *_not_indexed(session_type))
+    deleted = list((await run(db, still)).scalars())
+    if deleted:
+        await mark_all_deleted(db, deleted)
+        await leave_tombstones(db, deleted)
+        for session_id in deleted:
+            note_changed(db, session_id)
     return Page(deleted, page.next_cursor)
 
 
-async def _delete_if(db: AsyncSession, session_id: UUID, condition: ColumnElement[bool]) -> bool:
-    if await lock_session_if_any(db, session_id) is None:
-        return False
-    # A statement of its own: it sees what was committed while this one waited for the lock.
-    still = await run(db, select(col(Session.id)).where(col(Session.id) == session_id, condition))
-    return still.first() is not None and await delete_session(db, session_id)
+async def _lock(db: AsyncSession, session_id: UUID) -> None:
+    """Lock a session as every writer does, and read nothing of it."""
+    await run(db, select(col(Session.id)).where(col(Session.id) == session_id).with_for_update(key_share=True))
 
 
 async def list_old_sessions(  # noqa: PLR0913  filters, each by its name

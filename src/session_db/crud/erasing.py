@@ -4,23 +4,30 @@ The counters of a deleted session say what is left of it, its metadata how many 
 walk over those that went before and are not vacuumed yet, and an erasing that was killed goes on.
 """
 
+import functools
 from collections import Counter
+from collections.abc import Awaitable, Callable, Collection
 from dataclasses import dataclass
 from typing import Any
 from uuid import UUID
 
-from sqlalchemy import delete, func, select, text, update
+from sqlalchemy import Uuid, delete, func, select, text, update
 from sqlalchemy.ext.asyncio import AsyncSession
 from sqlmodel import col
 
-from session_db.crud.rows import one_or_none
+from session_db.crud.rows import one_of, one_or_none, run
 from session_db.database.violations import translated
 from session_db.errors import Conflict, SessionDBError
 from session_db.models import ActivityMinute, Agent, AgentLog, MemoryFile, Message, Session, Transcript, TranscriptEntry, Usage
 from session_db.models.table import now
 
 BATCH = 2_000
-"""Rows that one call deletes at most of a large table, and of which it takes on a further session while there are fewer."""
+"""Rows that one call deletes at most of a large table."""
+
+SHORT = 100
+"""Deleted sessions that go together at most: short ones, with no more than ``BATCH`` rows of large tables between them."""
+
+_LARGE: tuple[Any, ...] = (AgentLog, Message, TranscriptEntry, Usage)
 
 _SMALL: tuple[Any, ...] = (Transcript, MemoryFile, ActivityMinute, Agent)
 """Tables whose rows go together, with the session itself: a report is complete to the end. In this order nothing points at what goes."""
@@ -54,6 +61,13 @@ def mark_deleted(session: Session) -> None:
     # The slug is free again at once.
     session.session_slug = None
     session.metadata_ = {_ERASED: {}}
+
+
+async def mark_all_deleted(db: AsyncSession, session_ids: Collection[UUID]) -> None:
+    """Do the same to several sessions in one statement."""
+    marked: dict[str, Any] = {"deleted_at": now(), "session_slug": None, "metadata_": {_ERASED: {}}}
+    those = update(Session).where(col(Session.id) == one_of(session_ids, Uuid)).values(marked)
+    await run(db, those.execution_options(synchronize_session=False))
 
 
 async def get_deleted_session(db: AsyncSession, session_id: UUID) -> Session | None:
@@ -91,7 +105,7 @@ async def get_erasure_report(db: AsyncSession, session_id: UUID) -> ErasureRepor
 
 
 async def erase_deleted_sessions(db: AsyncSession, session_id: UUID | None = None) -> int:
-    """Delete one batch of rows of deleted sessions, one session after the other; return how many rows went.
+    """Delete one batch of rows of deleted sessions, of one or of several short ones; return how many rows went.
 
     Call it, and commit, until it returns 0: ``in_batches`` does. A caller that is killed between two calls loses nothing: the next one
     goes on. Without an id, a session that cannot be erased is passed over and stays marked.
@@ -99,19 +113,48 @@ async def erase_deleted_sessions(db: AsyncSession, session_id: UUID | None = Non
     Raises:
         Conflict: the session with this id cannot be erased, since a table of the application refers to it.
     """
-    gone = 0
+    gone = 0 if session_id is not None else await _erase_short(db)
+    if gone:
+        return gone
     session = await _lock_first(db, session_id)
     while session is not None:
         this = session.id
         try:
-            gone += await _erase_batch(db, session)
+            return await _behind_savepoint(db, functools.partial(_erase_next, db, session), this)
         except Conflict:
             if session_id is not None:
                 raise
-        if gone >= BATCH or session_id is not None:
-            break
         session = await _lock_first(db, after=this)
-    return gone
+    return 0
+
+
+async def _erase_short(db: AsyncSession) -> int:
+    """Delete the first deleted sessions whole, as long as they are short; 0 where they are not, or one of them cannot be erased.
+
+    One statement a table for all of them: of a hundred thousand sessions with fifty events each, most of the time would go into statements.
+    """
+    query = select(col(Session.id), col(Session.event_count) + col(Session.message_count)).where(col(Session.deleted_at).is_not(None))
+    locked = (await run(db, query.order_by(col(Session.id)).limit(SHORT).with_for_update())).all()
+    here = col(Transcript.session_id) == one_of((session_id for session_id, _ in locked), Uuid)
+    of_session = select(col(Transcript.session_id), func.sum(col(Transcript.next_seq))).where(here).group_by(col(Transcript.session_id))
+    entries = {session_id: int(number) for session_id, number in await run(db, of_session)}
+    short, rows = [], 0
+    for session_id, counted in locked:
+        rows += counted + entries.get(session_id, 0)
+        if rows > BATCH:
+            break
+        short.append(session_id)
+    try:
+        return await _behind_savepoint(db, lambda: _erase_whole(db, short), short[0]) if len(short) > 1 else 0
+    except Conflict:
+        return 0
+
+
+async def _erase_whole(db: AsyncSession, session_ids: list[UUID]) -> int:
+    gone = 0
+    for table in (*_LARGE, *_SMALL):
+        gone += await _delete(db, delete(table).where(col(table.session_id) == one_of(session_ids, Uuid)))
+    return gone + await _delete(db, delete(Session).where(col(Session.id) == one_of(session_ids, Uuid)))
 
 
 async def _lock_first(db: AsyncSession, session_id: UUID | None = None, *, after: UUID | None = None) -> Session | None:
@@ -137,16 +180,15 @@ def _erased(session: Session) -> dict[str, int]:
     return noted if isinstance(noted, dict) and all(type(number) is int for number in noted.values()) else {}
 
 
-async def _erase_batch(db: AsyncSession, session: Session) -> int:
-    """Delete one batch behind a savepoint.
+async def _behind_savepoint(db: AsyncSession, erase: Callable[[], Awaitable[int]], session_id: UUID) -> int:
+    """Delete rows, of the session with this id among others.
 
     Raises:
         Conflict: a foreign key of another table holds the rows.
     """
-    session_id = session.id
     try:
         async with translated(db, session_id=session_id):
-            gone = await _erase_next(db, session)
+            gone = await erase()
             # A deferred foreign key would let the whole transaction fail at its commit.
             await db.execute(text("SET CONSTRAINTS ALL IMMEDIATE"))
             return gone
@@ -163,15 +205,13 @@ async def _erase_batch(db: AsyncSession, session: Session) -> int:
 
 
 async def _erase_next(db: AsyncSession, session: Session) -> int:
-    gone = 0
     for erase in (_erase_events, _erase_messages, _erase_entries, _erase_usage):
         table, rows = await erase(db, session)
         if rows:
             erased = _erased(session)
             session.metadata_ = {_ERASED: erased | {table: erased.get(table, 0) + rows}}
-            gone += rows
-        if gone >= BATCH:
-            return gone
+            return rows
+    gone = 0
     for small in _SMALL:
         gone += await _delete(db, delete(small).where(col(small.session_id) == session.id))
     return gone + await _delete(db, delete(Session).where(col(Session.id) == session.id))

@@ -1,16 +1,18 @@
 """Which session an agent SDK's session belongs to."""
 
+from collections.abc import Collection
 from datetime import timedelta
 from typing import Any, Literal
 from uuid import UUID
 
-from sqlalchemy import delete, select, update
+from sqlalchemy import Uuid, delete, select, update
 from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.ext.asyncio import AsyncSession
 from sqlmodel import col
 
 from session_db.crud.adopting import adopt_session
 from session_db.crud.locking import lock_session, lock_session_if_any
+from session_db.crud.rows import one_of
 from session_db.errors import Conflict
 from session_db.ids import derived_id
 from session_db.models import Agent, SDKSession
@@ -63,6 +65,16 @@ async def bind_sdk_session(db: AsyncSession, key: str, session_id: UUID, agent_i
     binding = await get_sdk_session(db, key)
     assert binding is not None  # noqa: S101  inserted above, or found by the insert
     return binding, is_new
+
+
+async def leave_tombstones(db: AsyncSession, session_ids: Collection[UUID]) -> None:
+    """Remember that sessions were deleted, so that neither an import nor a late event brings them back."""
+    values = {"session_id": None, "agent_id": None, "deleted_at": now()}
+    bound = update(SDKSession).where(col(SDKSession.session_id) == one_of(session_ids, Uuid)).values(**values)
+    await db.execute(bound.execution_options(synchronize_session=False))
+    # An SDK session of this id may never have been bound to it; what it tells later must not bring it back.
+    own = insert(SDKSession).values([{"sdk_key": str(session_id), "bound_by": "auto"} | values for session_id in session_ids])
+    await db.execute(own.on_conflict_do_nothing(index_elements=["sdk_key"]))
 
 
 async def lift_tombstone(db: AsyncSession, key: str) -> None:

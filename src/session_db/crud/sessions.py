@@ -14,12 +14,12 @@ from session_db.crud import agent_logs
 from session_db.crud.erasing import mark_deleted
 from session_db.crud.locking import lock_session_if_any
 from session_db.crud.rows import add, all_of, one_of, one_or_none, run
-from session_db.crud.sdk_sessions import lift_tombstone
+from session_db.crud.sdk_sessions import leave_tombstones, lift_tombstone
 from session_db.crud.showing import note_behind
 from session_db.database.violations import translated
 from session_db.errors import AlreadyExists, Conflict, InvalidInput
 from session_db.live import note_changed
-from session_db.models import AgentLogCreate, SDKSession, Session, SessionCreate, SessionNameUpdate, SessionPatch, SessionUpdate
+from session_db.models import AgentLogCreate, Session, SessionCreate, SessionNameUpdate, SessionPatch, SessionUpdate
 from session_db.models.sessions import ENDED_STATUSES, normalised_directory, refuse_bad_slug, refuse_unknown_status
 from session_db.models.table import now
 
@@ -262,12 +262,7 @@ async def delete_session(db: AsyncSession, session_id: UUID) -> bool:
         return False
     mark_deleted(session)
     await db.flush()
-    tombstone = update(SDKSession).where(col(SDKSession.session_id) == session_id)
-    values = {"session_id": None, "agent_id": None, "deleted_at": now()}
-    await db.execute(tombstone.values(**values).execution_options(synchronize_session=False))
-    # An SDK session of this id may never have been bound to it; what it tells later must not bring it back.
-    own = insert(SDKSession).values(sdk_key=str(session_id), bound_by="auto", **values)
-    await db.execute(own.on_conflict_do_nothing(index_elements=["sdk_key"]))
+    await leave_tombstones(db, [session_id])
     return True
 
 
