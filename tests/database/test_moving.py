@@ -15,12 +15,13 @@ from session_db import crud
 from session_db.capture.importer import import_recordings
 from session_db.database import async_session, close_db, current_revision, downgrade_db, get_async_session, head, in_transaction, init_db
 from session_db.database import importing as importing_module
+from session_db.database import merging as merging_module
 from session_db.database.batches import in_batches
 from session_db.database.exporting import LEFT_OUT, export_rows
 from session_db.database.importing import import_rows, read_header
 from session_db.database.merging import Merged
 from session_db.errors import Conflict, InvalidInput
-from session_db.models import ClipCreate, ClipUpdate, MemoryFileCreate, PlaylistCreate, SongCreate
+from session_db.models import ClipCreate, ClipUpdate, MemoryFileCreate, PlaylistCreate, SessionCreate, SongCreate
 from session_db.models.table import encode_json
 from session_db.settings import use_settings
 from tests.capture.recorded import CLEARED, recording
@@ -284,6 +285,82 @@ class TestImport:
             assert await connection.fetchval("SELECT count(*) FROM agent_logs") == 2
             assert await violations(connection) == []
 
+    async def test_one_that_somebody_makes_meanwhile_keeps_what_is_his(
+        self, fresh_database: Database, other_database: Database, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        async with get_async_session() as db:
+            session, other = await make_session(db), await make_session(db)
+            await crud.append_agent_logs(db, [event(session), event(other)])
+            await crud.create_clip(db, ClipCreate(clip_id="c", name="theirs", project_id="p", code="0"))
+            await crud.update_clip(db, "c", ClipUpdate(code="1"))
+        lines = await exported()
+        await use(other_database)
+        check = merging_module._refuse_taken_slugs
+
+        async def check_slowly(*arguments: Any) -> None:
+            await check(*arguments)
+            async with get_async_session() as db:
+                await crud.create_session(db, SessionCreate(session_id=session.id, agent_name="mine"))
+                await crud.create_clip(db, ClipCreate(clip_id="c", name="mine", project_id="p", code="mine"))
+
+        monkeypatch.setattr(merging_module, "_refuse_taken_slugs", check_slowly)
+        merged = await import_lines(lines)
+        assert [merged.new[table] for table in ("sessions", "agent_logs", "clips", "clip_versions")] == [1, 1, 0, 0]
+        async with get_async_session() as db:
+            await crud.append_agent_logs(db, [event(session)])
+        async with other_database.connected() as connection:
+            assert await violations(connection) == []
+
+    async def test_a_conversation_that_belongs_to_another_session_here_is_not_there_twice(
+        self, fresh_database: Database, other_database: Database
+    ) -> None:
+        await import_recordings([recording(CLEARED)])
+        lines = await exported()
+        await use(other_database)
+        async with get_async_session() as db:
+            workflow = await make_session(db, session_slug="2026-01-15_auth")
+            agent = await make_agent(db, workflow, sdk_session_id=str(CLEARED))
+        await import_recordings([recording(CLEARED)])
+        merged = await import_lines(lines)
+        assert (merged.new["sessions"], merged.left_out["sessions"]) == (0, 1)
+        async with async_session() as db:
+            assert [session.id for session in await crud.list_sessions(db)] == [workflow.id]
+            found = await crud.get_agent(db, agent.id)
+            assert found is not None
+            assert found.output_tokens > 0
+
+    @pytest.mark.parametrize("is_erased", [True, False])
+    async def test_a_session_that_no_sdk_knows_stays_deleted_as_well(
+        self, fresh_database: Database, other_database: Database, *, is_erased: bool
+    ) -> None:
+        async with get_async_session() as db:
+            session = await make_session(db)
+            await crud.append_agent_logs(db, [event(session)])
+        lines = await exported()
+        await use(other_database)
+        await import_lines(lines)
+        await in_transaction(lambda db: crud.delete_session(db, session.id))
+        if is_erased:
+            await in_batches(crud.erase_deleted_sessions)
+        assert (await import_lines(lines)).new["sessions"] == 0
+        merged = await import_lines(lines, restore_deleted=True)
+        assert (merged.new["sessions"], merged.new["agent_logs"]) == (1, 1)
+        async with get_async_session() as db:
+            await crud.append_agent_logs(db, [event(session)])
+        async with other_database.connected() as connection:
+            assert await violations(connection) == []
+
+    async def test_the_last_number_that_there_is_ends_no_sequence(self, fresh_database: Database, other_database: Database) -> None:
+        async with get_async_session() as db:
+            session = await make_session(db)
+            await crud.save_display_messages(db, session.id, [message()])
+        lines = await exported()
+        lines = changed(lines, line_of(lines, "messages"), lambda line: line["row"].update(id=2**63 - 1))
+        await use(other_database)
+        await import_lines(lines)
+        async with get_async_session() as db:
+            await crud.save_display_messages(db, session.id, [message()])
+
     async def test_a_session_that_was_deleted_here_comes_back_only_when_told_so(
         self, fresh_database: Database, other_database: Database
     ) -> None:
@@ -459,9 +536,11 @@ class TestRefusals:
     def test_what_is_no_export_is_none(self, line: bytes) -> None:
         assert read_header(io.BytesIO(line)) is None
 
-    def test_a_first_line_that_says_too_little(self) -> None:
+    @pytest.mark.parametrize("columns", [None, 5, [], {"sessions": 5}, {"sessions": None}, {"sessions": []}, {"sessions": [1]}])
+    def test_a_first_line_that_says_too_little(self, columns: Any) -> None:
+        line = {"session_db_export": 1, "revision": head()} | ({} if columns is None else {"columns": columns})
         with pytest.raises(InvalidInput, match="no revision and no columns"):
-            read_header(io.BytesIO(b'{"session_db_export": 1}\n'))
+            read_header(io.BytesIO(json.dumps(line).encode() + b"\n"))
 
 
 async def test_lines_go_in_batches_of_bounded_size(

@@ -144,7 +144,9 @@ def create_engine(settings: Settings, *, pooled: bool = True) -> AsyncEngine:
             "pool_recycle": settings.pool_recycle,
             "pool_pre_ping": True,
         }
-    engine = create_async_engine("postgresql+asyncpg://", async_creator=connect, json_deserializer=decode_json, echo=settings.echo, **pool)
+    options = {"async_creator": connect, "json_deserializer": decode_json, "echo": settings.echo}
+    # The text of an error would hold what people wrote.
+    engine = create_async_engine("postgresql+asyncpg://", hide_parameters=not settings.echo, **options, **pool)
     if settings.pooler is not None and settings.schema_name is not None:
         # A setting of the connection would be somebody else's next; one of the transaction ends with it.
         search_path = f'SET LOCAL search_path TO "{settings.schema_name}"'

@@ -56,14 +56,18 @@ def read_header(file: BinaryIO) -> Header | None:
     if values[MARK] != FORMAT:
         raise InvalidInput(f"the export is of format {values[MARK]!r}, and this session-db reads {FORMAT}: upgrade session-db.")
     revision, columns = values.get("revision"), values.get("columns")
-    if not isinstance(revision, str) or not isinstance(columns, dict):
+    if not isinstance(revision, str) or not isinstance(columns, dict) or not all(map(_are_names, columns.values())):
         raise InvalidInput("the first line of the export says no revision and no columns; export anew.")
     if revision not in known_revisions():
         raise Conflict(
             f"the export is of revision {revision}, which this session-db does not know (its newest is {head()}): upgrade session-db.",
             revision=revision,
         )
-    return Header(revision, {str(table): [str(name) for name in names] for table, names in columns.items()})
+    return Header(revision, columns)
+
+
+def _are_names(value: Any) -> bool:
+    return isinstance(value, list) and bool(value) and all(isinstance(name, str) for name in value)
 
 
 async def import_rows(file: BinaryIO, header: Header, *, restore_deleted: bool = False, on_progress: Callable[[str, int], None]) -> Merged:

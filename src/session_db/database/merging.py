@@ -20,6 +20,16 @@ from session_db.models import METADATA
 SHOWN = 5
 """Slugs that an error names."""
 
+_LAST_NUMBER = 2**62
+"""The largest number that a row may keep: behind it a sequence must still have some."""
+
+_WITH_OTHERS = ("sessions", "clips")
+"""Tables to whose rows those of others belong."""
+
+
+_KEYS = "SELECT sdk_key, session_id FROM pg_temp.sdk_sessions UNION SELECT id::text, id FROM pg_temp.sessions"
+"""Keys under which a deletion of the new sessions may be remembered."""
+
 
 @dataclass(frozen=True)
 class Merged:
@@ -37,8 +47,11 @@ async def merge(connection: AsyncConnection, schema: str, *, restore_deleted: bo
         Conflict: a session has the slug of another one that is there.
     """
     columns = await table_columns(connection)
-    tables = [METADATA.tables[name] for name in columns if name not in LEFT_OUT]
+    names = sorted(columns, key=lambda name: name not in _WITH_OTHERS)
+    tables = [METADATA.tables[name] for name in names if name not in LEFT_OUT]
     before = {table.name: await _count(connection, table.name) for table in tables}
+    if restore_deleted:
+        await _erase_deleted(connection, schema)
     await _leave_out_known(connection, schema)
     deleted = 0 if restore_deleted else await _leave_out_deleted(connection, schema)
     await _refuse_taken_slugs(connection, schema)
@@ -57,9 +70,19 @@ async def _run(connection: AsyncConnection, statement: str) -> int:
     return int(result.rowcount)
 
 
+async def _erase_deleted(connection: AsyncConnection, schema: str) -> None:
+    """Erase at once what is to be restored and waits to be erased."""
+    await _run(
+        connection, f"DELETE FROM {schema}.sessions old USING pg_temp.sessions new WHERE old.id = new.id AND old.deleted_at IS NOT NULL"
+    )
+
+
 async def _leave_out_known(connection: AsyncConnection, schema: str) -> None:
     for table, key in (("sessions", "id"), ("songs", "song_id"), ("playlists", "playlist_id")):
         await _run(connection, f"DELETE FROM pg_temp.{table} new USING {schema}.{table} old WHERE old.{key} = new.{key}")
+    # What an SDK session told belongs to another session here: it would be there twice, with its cost.
+    elsewhere = f"SELECT new.session_id FROM pg_temp.sdk_sessions new JOIN {schema}.sdk_sessions old USING (sdk_key)"
+    await _run(connection, f"DELETE FROM pg_temp.sessions WHERE id IN ({elsewhere} WHERE old.session_id <> new.session_id)")
     # A clip that was deleted here has versions still; those of two clips must not mix.
     deleted = f"SELECT clip_id FROM {schema}.clip_versions EXCEPT SELECT clip_id FROM {schema}.clips"
     # Nor may anything name what is not there.
@@ -75,7 +98,7 @@ async def _leave_out_deleted(connection: AsyncConnection, schema: str) -> int:
     return await _run(
         connection,
         f"""DELETE FROM pg_temp.sessions WHERE id IN (
-            SELECT new.session_id FROM pg_temp.sdk_sessions new JOIN {schema}.sdk_sessions old USING (sdk_key) WHERE old.session_id IS NULL
+            SELECT new.session_id FROM ({_KEYS}) new JOIN {schema}.sdk_sessions old USING (sdk_key) WHERE old.session_id IS NULL
         )""",
     )
 
@@ -83,7 +106,7 @@ async def _leave_out_deleted(connection: AsyncConnection, schema: str) -> int:
 async def _lift_tombstones(connection: AsyncConnection, schema: str) -> None:
     await _run(
         connection,
-        f"""DELETE FROM {schema}.sdk_sessions old USING pg_temp.sdk_sessions new
+        f"""DELETE FROM {schema}.sdk_sessions old USING ({_KEYS}) new
             WHERE old.sdk_key = new.sdk_key AND old.session_id IS NULL AND new.session_id IN (SELECT id FROM pg_temp.sessions)""",
     )
 
@@ -104,13 +127,19 @@ async def _insert(connection: AsyncConnection, schema: str, table: Table, column
     if table.name in SEQUENCES and not await _takes_numbers(connection, schema, table.name):
         values["id"] = f"nextval('{schema}.{SEQUENCES[table.name]}')"
     keys = ", ".join(column.name for column in table.primary_key)
+    statement = f"""INSERT INTO {schema}.{table.name} ({", ".join(f'"{name}"' for name in values)})
+        SELECT {", ".join(values.values())} FROM pg_temp.{table.name} {_condition(table)}
+        ON CONFLICT ({keys}) DO NOTHING"""
     try:
-        return await _run(
-            connection,
-            f"""INSERT INTO {schema}.{table.name} ({", ".join(f'"{name}"' for name in values)})
-                SELECT {", ".join(values.values())} FROM pg_temp.{table.name} {_condition(table)}
-                ON CONFLICT ({keys}) DO NOTHING""",
-        )
+        if table.name not in _WITH_OTHERS:
+            return await _run(connection, statement)
+        # One that somebody else made since stays as it is, and what belongs to ours is left out with ours.
+        there = f"SELECT FROM inserted WHERE inserted.{keys} = mine.{keys}"
+        new = f"WITH inserted AS ({statement} RETURNING {keys}) DELETE FROM pg_temp.{table.name} mine WHERE NOT EXISTS ({there})"
+        gone = list((await connection.exec_driver_sql(f"{new} RETURNING {keys}")).scalars())
+        if table.name == "clips":
+            await connection.exec_driver_sql("DELETE FROM pg_temp.clip_versions WHERE clip_id = ANY($1)", (gone,))
+        return await _count(connection, table.name)
     except IntegrityError as error:
         raise Conflict(f"nothing was imported: {table.name}: {error.driver_exception}") from error
 
@@ -124,7 +153,9 @@ def _condition(table: Table) -> str:
 
 
 async def _takes_numbers(connection: AsyncConnection, schema: str, table: str) -> bool:
-    """Say whether the rows may keep their numbers: where there are none yet. Then the next number is behind theirs."""
+    """Say whether the rows may keep their numbers: where there are none yet, and enough behind theirs. Then the next one is behind them."""
+    if (await connection.exec_driver_sql(f"SELECT max(id) > {_LAST_NUMBER} FROM pg_temp.{table}")).scalar_one():
+        return False
     async with connection.begin_nested() as savepoint:
         await connection.exec_driver_sql(f"LOCK TABLE {schema}.{table} IN SHARE MODE")
         is_empty = not (await connection.exec_driver_sql(f"SELECT EXISTS (SELECT FROM {schema}.{table})")).scalar_one()
