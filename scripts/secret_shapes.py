@@ -27,8 +27,21 @@ NEEDS_A_SECOND_LOOK = {"BASE64 Private Key", "Basic Authorization", "Grafana Pro
 # Their shapes are clear, and their confidence is low because CredSweeper cannot tell that they are real.
 CLEAR_ALL_THE_SAME = {"Google OAuth Refresh Token", "Netlify Token", "Vercel Token"}
 
+# What their rules lack: names of packages, hosts and folders look like these, too.
+AMENDED: dict[str, dict[str, object]] = {
+    "NPM Token": {"harmless": r"[^0-9]*|npm_(?:config|lifecycle|node|package)_.*"},
+    "PASERK Keys": {"begins_word": True},
+    "PASETO Token": {"begins_word": True},
+    "Slack Token": {"begins_word": True, "harmless": r"[^0-9]*|xapp-[^0-9].*"},
+}
+# CredSweeper leaves out shorter lines; the shortest of these tokens has 32 bytes, in base64.
+TOO_SHORT = {"PASERK Keys", "PASETO Token"}
+
 MIN_KEYWORD = 3
 """Characters of a keyword; shorter ones stand in every text, and a rule without a longer one would be tried on all of them."""
+
+BEFORE = r"(?:^|/|[^\\0-9A-Za-z+_-]|\\[0abfnrtv]|(?:%|\\x)[0-9A-Fa-f]{2}|\\[0-7]{3}|\\[Uu][0-9A-Fa-f]{4}|\x1B\[[0-9;]{0,80}m)"
+"""What many of their rules begin with; ours knows more that stands before a word."""
 
 BEHIND = re.compile(r"\(\?!(\[\^?(?:\\.|[^\]])*\])\)$")
 COUNT = re.compile(r"\{(\d+),(\d+)\}")
@@ -70,13 +83,18 @@ def keywords(rule: dict[str, Any]) -> list[str]:
 def shape(rule: dict[str, Any]) -> dict[str, object] | None:
     """Return a rule as a shape, or None where RE2 cannot say it."""
     (pattern,) = rule["values"]
+    begins_word = pattern.startswith(BEFORE)
+    pattern = pattern.removeprefix(BEFORE)
+    if rule["name"] in TOO_SHORT:
+        pattern = pattern.replace("{15,", "{40,")
     pattern = BEHIND.sub(lambda found: f"(?:{found[1].replace('[', '[^', 1)}|$)", pattern)
     pattern = COUNT.sub(lambda found: f"{{{found[1]},}}" if int(found[2]) >= MAX_COUNT else found[0], pattern)
     if re.search(r"\(\?(=|!|<=|<!|\()", pattern):
         print(f"left out: {rule['name']}")  # noqa: T201 - whoever takes a new version reads it.
         return None
     name = re.sub(r"[^a-z0-9]+", "-", rule["name"].lower()).strip("-")
-    return {"name": name, "keywords": keywords(rule), "pattern": pattern}
+    word = {"begins_word": True} if begins_word else {}
+    return {"name": name, "keywords": keywords(rule), "pattern": pattern} | word | AMENDED.get(rule["name"], {})
 
 
 if __name__ == "__main__":

@@ -45,6 +45,11 @@ SECRETS: dict[str, str] = {
 }
 """By what they are: texts that are secrets wherever they stand."""
 
+PUTTY_KEY = "\n".join([
+    "PuTTY-User-Key-File-3: ssh-rsa", "Encryption: none", "Comment: dev", "Public-Lines: 2", letters("pub1", 64), letters("pub2", 40),
+    "Private-Lines: 3", letters("prv1", 64), letters("prv2", 64), letters("prv3", 31) + "=", "Private-MAC: " + letters("mac", 64, _HEX),
+])  # fmt: skip
+
 PASSWORD = letters("password", 14)
 
 AROUND: dict[str, str] = {
@@ -52,6 +57,11 @@ AROUND: dict[str, str] = {
     "a page": f"https://bob:{PASSWORD}@example.com/x",
     "redis, with no user": f"redis://:{PASSWORD}@cache:6379/0",
     "jdbc": f"jdbc:postgresql://db/app?user=app&password={PASSWORD}&ssl=true",
+    "one that begins like what is filled in": f"postgresql://app:${PASSWORD}@db/app",
+    "one that begins with a brace": f"postgresql://app:{{{PASSWORD}@db/app",
+    "one that begins with a star": f"mysql://app:*{PASSWORD}@db/app",
+    "one that begins with a bracket": f"jdbc:mysql://db/app?password=[{PASSWORD}",
+    "one with an @ and a slash": f"amqp://app:{PASSWORD}@x/{PASSWORD}@queue:5672/",
     "a bearer header": f"curl -H 'Authorization: Bearer {PASSWORD}' http://localhost",
     "a basic header": f'"Authorization": "Basic {PASSWORD}=="',
     "aws": "AWS_SECRET_ACCESS_KEY=" + PASSWORD + letters("3", 26),
@@ -70,6 +80,13 @@ HARMLESS: dict[str, str] = {
     "a remote": "git@github.com:org/repo.git and ssh://git@github.com/org/repo",
     "a port": "http://localhost:8080/@scope/package and http://[::1]:5432/a@b",
     "what is to be filled in": "postgres://$USER:$PASSWORD@host/db, postgres://u:{password}@h, postgres://u:<password>@h, postgres://u:***@h",
+    "what is to be filled in, of two": "postgres://$USER:${A}$B_2@host/db, http://h?password=[password]&x, mysql://u:{{ pw }}@h",
+    "masks": "postgres://u:[masked:url-password]@h and http://h?password=[masked:url-password]",
+    "ports": "docker://registry:5000@sha256:" + letters("12", 64, _HEX) + " tcp://10.0.0.1:8080@eth0",
+    "a path with an at": "https://example.com/@scope/pkg@1.2 and https://example.com:8443/a@b/c@d",
+    "folders and hosts": "/home/u/xapp-frontend-client/src/a.ts maxapp-deployment-1 disk1.local.my-longer-hostname",
+    "names in code": "npm_package_devDependencies_typescript_eslint_parser cloud.v1.local.DatacenterService",
+    "packages of npm": "npm_package_dependencies_base64_js_and_something_longer_still",
     "words about keys": "-----BEGIN RSA PRIVATE" + " KEY-----, the key, -----END RSA PRIVATE" + " KEY-----",
     "a certificate": "-----BEGIN CERTIFICATE-----\n" + letters("11", 64) + "\n-----END CERTIFICATE-----",
     "names": "ghp_, sk-ant-, AKIA, xoxb-, npm_ and authorization: none",

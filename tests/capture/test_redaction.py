@@ -2,6 +2,7 @@
 
 import json
 import re
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -21,7 +22,7 @@ from session_db.database import UnitOfWork, async_session, get_async_session
 from session_db.models import AgentLog, Session
 from session_db.models.table import JSONText, encode_json
 from session_db.settings import Settings, use_settings
-from tests.capture.fake_secrets import SECRETS
+from tests.capture.fake_secrets import SECRETS, letters
 from tests.capture.recorded import BACKGROUND, changed, copy_of, rows_without_clocks
 from tests.databases import Database
 from tests.factories import event, make_session, message
@@ -90,6 +91,47 @@ class TestValues:
     def test_one_whose_letters_are_escaped_is_masked(self) -> None:
         assert _masked_json('["\\u0067' + SECRET[1:] + '"]') == (f'["{MASK}"]', 1)
 
+    @pytest.mark.parametrize(
+        ("value", "secret"),
+        [
+            ({"SecretAccessKey": letters("3", 40)}, letters("3", 40)),
+            ({"aws_secret_access_key": letters("3", 40)}, letters("3", 40)),
+            ({"headers": {"Authorization": "Basic dXNlcjpwYXNzd29yZA=="}}, "dXNlcjpwYXNzd29yZA=="),
+            ({"Authorization": ["Bearer hunter2token99"]}, "hunter2token99"),
+        ],
+        ids=["aws answers", "aws is told", "a header", "a header of several values"],
+    )
+    def test_one_that_its_key_tells_is_masked(self, value: Any, secret: str) -> None:
+        result, count = _masked(value)
+        assert secret not in json.dumps(result)
+        assert count == 1
+        assert json.loads(_masked_json(json.dumps(value)).value) == result
+
+    def test_a_key_is_no_secret_whatever_it_holds(self) -> None:
+        value = {f"https://app:{SECRET}@host/": "a value"}
+        assert _masked(value) == (value, 0)
+
+    def test_what_a_tool_was_given_has_no_ids(self) -> None:
+        call = {"type": "tool_use", "id": SECRET, "input": {"id": SECRET, "deep": [{"cwd": SECRET}]}}
+        entry = {"uuid": SECRET, "message": {"content": [call]}, "toolUseResult": {"signature": SECRET}, "requestId": SECRET}
+        result, count = _masked(entry)
+        assert count == 3
+        assert (result["uuid"], result["message"]["content"][0]["id"], result["requestId"]) == (SECRET, SECRET, SECRET)
+        assert masked({"id": SECRET}, is_of_tool=True).value == {"id": MASK}
+
+    @pytest.mark.parametrize("piece", ['""', "[]", '{"k":""}', '"aaaaaaaa"', '"\\\\"'])
+    def test_it_takes_time_by_the_length_alone(self, piece: str) -> None:
+        def seconds(length: int) -> float:
+            text = "[" + ",".join([piece] * (length // len(piece))) + "]"
+            began = time.process_time()
+            _masked_json(text)
+            return time.process_time() - began
+
+        seconds(1000)
+        short = min(seconds(2**15) for _ in range(3))
+        # Sixteen times the text.
+        assert seconds(2**19) < 128 * max(short, 0.002)
+
     def test_deep_ones_are_masked(self) -> None:
         deep = json.loads("[" * 490 + f'"{SECRET}"' + "]" * 490)
         assert _masked(deep).secrets == 1
@@ -142,6 +184,8 @@ HOOKS: list[tuple[str, dict[str, Any]]] = [
     ("Stop", {"last_assistant_message": SAID}),
     ("Notification", {"message": SAID, "notification_type": "idle_prompt"}),
     ("ThoughtBegan", {"thought": {"deep": [SAID]}}),
+    ("PreToolUse", {"tool_use_id": "t", "tool_name": "mcp", "tool_input": {"id": SAID, "x": {"cwd": SECRET}}}),
+    ("PostToolUse", {"tool_use_id": "t", "tool_name": "mcp", "tool_response": {"id": SECRET, "list": [{"uuid": SECRET}]}}),
 ]  # fmt: skip
 
 
@@ -162,6 +206,27 @@ class TestHooks:
         await drain(settings)
         (event,) = await events()
         assert re.fullmatch(r"a \[masked:[0-9a-z-]+\] b", str(event.tool_output))
+
+    async def test_a_text_that_is_made_of_the_payload_is_masked_as_a_text(self, settings: Settings) -> None:
+        # A header whose name and value are two fields; only as one text they stand together.
+        put(
+            settings,
+            "PostToolUse",
+            tool_use_id="t",
+            tool_name="Bash",
+            tool_response={"stdout": "Authorization:", "stderr": "Basic dXNlcjpwYXNz"},
+        )
+        await drain(settings)
+        assert (await events())[0].tool_output == "Authorization:\nBasic [masked:authorization-header]"
+
+    async def test_an_edit_with_a_key_leaves_none_of_its_lines(self, settings: Settings) -> None:
+        lines = SECRETS["rsa key"].splitlines()
+        response = {"structuredPatch": [{"oldStart": 1, "lines": ["+" + line for line in lines]}]}
+        put(settings, "PostToolUse", tool_use_id="t", tool_name="Edit", tool_input={"source": lines}, tool_response=response)
+        await drain(settings)
+        for line in lines[1:-1]:
+            assert await tables_with(line) == set()
+        assert (await session_of(SESSION)).secrets_masked == 2
 
     async def test_an_id_that_looks_like_one_stays(self, settings: Settings) -> None:
         put(settings, "PreToolUse", tool_use_id=SECRET, tool_input={"command": SECRET})
