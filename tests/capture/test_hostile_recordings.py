@@ -221,6 +221,28 @@ async def test_file_names_that_are_no_text_are_imported(tmp_path: Path) -> None:
     assert json.loads((await stored_lines(BACKGROUND, "tool-results/\ufffd\ufffd.txt"))[0])["data"] == "output"
 
 
+async def test_what_a_sub_agents_file_says_of_our_notes_is_no_note(tmp_path: Path) -> None:
+    path = copy_of(BACKGROUND, tmp_path)
+    (meta,) = path.with_suffix("").glob("subagents/*.meta.json")
+    meta.write_text(json.dumps(json.loads(meta.read_text()) | {"told": {}}))
+    agent = meta.with_name(meta.name.replace(".meta.json", ".jsonl"))
+    for _ in range(2):
+        assert (await import_recordings([path])).problems == {}
+        with agent.open("a") as file:
+            file.write('{"type": "more"}\n')
+
+
+async def test_what_a_sub_agent_is_stands_in_no_link(tmp_path: Path) -> None:
+    path = copy_of(BACKGROUND, tmp_path)
+    (meta,) = path.with_suffix("").glob("subagents/*.meta.json")
+    meta.rename(tmp_path / "outside.json")
+    meta.symlink_to(tmp_path / "outside.json")
+    await import_recordings([path])
+    async with async_session() as db:
+        agents = await crud.list_agents(db, BACKGROUND)
+    assert sorted(agent.agent_type for agent in agents) == ["agent", "main"]
+
+
 async def test_a_folder_called_like_one_of_the_clients_is_no_hindrance(tmp_path: Path) -> None:
     path = copy_of(CLEARED, tmp_path / "subagents" / "tool-results")
     assert (await import_recordings([path])).sessions_new == 1

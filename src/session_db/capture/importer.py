@@ -353,7 +353,9 @@ def _name(recording: Recording, stream: Stream, position: Position) -> StreamNam
 
 
 def _agent_meta(path: Path) -> str | None:
-    """Return a sub-agent's .meta.json, or None where it has none that can be read."""
+    """Return a sub-agent's .meta.json, or None where it has none that can be read; a link is none."""
+    if path.is_symlink():
+        return None
     try:
         text = path.read_text(encoding="utf-8-sig")
         parse_object(text)

@@ -119,5 +119,7 @@ def _name(path: Path) -> str:
 
 
 def _files(folder: Path, suffix: str) -> list[Path]:
-    """Return the regular files below a folder; a symbolic link may lead out of it and is left."""
+    """Return the regular files below a folder beside a transcript; a symbolic link may lead out of it and is left."""
+    if folder.is_symlink() or folder.parent.is_symlink():
+        return []
     return sorted(path for path in folder.rglob(f"*{suffix}") if path.is_file() and not path.is_symlink())

@@ -35,7 +35,9 @@ class Told:
 
 def told_of(transcript: Transcript) -> Told | None:
     """Return how far hooks told the conversation of a stream, or None where nothing that they told stands there."""
-    noted = transcript.meta.get(_KEY) if isinstance(transcript.meta, dict) else None
+    # Hooks tell of a session's own stream; what stands with a sub-agent's is what the client's file says.
+    is_ours = transcript.subpath == "" and isinstance(transcript.meta, dict)
+    noted = transcript.meta.get(_KEY) if is_ours else None
     if not isinstance(noted, dict):
         return None
     return Told(noted["count"], noted["replaced"], UUID(noted["event_id"]) if noted["event_id"] else None)
@@ -62,7 +64,8 @@ async def replace_told(db: AsyncSession, transcript: Transcript, messages: Seque
         return 0
     known = await get_known_client_ids(db, transcript.session_id, [message["client_id"] for message in messages])
     new = [message for message in messages if message["client_id"] not in known]
-    places = [client_id_of(transcript, number) for number in range(told.replaced, told.count)][: len(new)]
+    numbers = range(told.replaced, told.count)[: len(new)]
+    places = [client_id_of(transcript, number) for number in numbers]
     await replace_messages(db, transcript.session_id, dict(zip(places, new, strict=False)))
     note_told(transcript, replace(told, replaced=told.replaced + len(places)))
     return len(places)
