@@ -273,6 +273,14 @@ class TestBinding:
         assert restored.sessions_new == 1
         assert await stored_lines(CLEARED) == recording(CLEARED).read_text().splitlines()
 
+    async def test_a_deleted_session_stays_deleted_under_another_spelling_of_its_id(self, tmp_path: Path) -> None:
+        path = copy_of(CLEARED, tmp_path)
+        await import_recordings([path])
+        async with get_async_session() as db:
+            await crud.delete_session(db, CLEARED)
+        report = await import_recordings([path.rename(path.with_stem(path.stem.upper()))])
+        assert (report.sessions_deleted, report.entries) == (1, 0)
+
     async def test_a_name_that_is_no_uuid_gets_a_session_of_its_own_in_each_project(self, tmp_path: Path) -> None:
         for project in ("-work-a", "-work-b"):
             (tmp_path / project).mkdir()

@@ -407,6 +407,22 @@ class TestWhichSession:
 
 class TestDeletedSessions:
     @pytest.mark.parametrize("erased", [True, False])
+    async def test_an_append_that_fails_leaves_it_deleted(self, erased: bool) -> None:
+        session_id = uuid4()
+        key: Any = {"project_key": "p", "session_id": str(session_id)}
+        await PostgresSessionStore().append(key, [said("before")])
+        async with get_async_session() as db:
+            await crud.delete_session(db, session_id)
+            while erased and await crud.erase_deleted_sessions(db, session_id):
+                pass
+        with pytest.raises(NotFound):
+            await PostgresSessionStore(session=uuid4()).append(key, [said("after")])
+        async with async_session() as db:
+            binding = await get_sdk_session(db, str(session_id))
+        assert binding is not None
+        assert binding.session_id is None
+
+    @pytest.mark.parametrize("erased", [True, False])
     async def test_an_append_begins_anew(self, fresh_database: Database, erased: bool) -> None:
         session_id = uuid4()
         key: Any = {"project_key": "p", "session_id": str(session_id)}

@@ -28,7 +28,8 @@ TOMBSTONES_A_BATCH = 1_000
 
 def sdk_key(sdk_session_id: str, project_key: str = "") -> str:
     """Return the key of an SDK session: its id where that is a UUID and so unique, else behind its project."""
-    return sdk_session_id if _uuid(sdk_session_id) else f"{project_key}/{sdk_session_id}"
+    # However it is written: of a deleted session another spelling would be a new one.
+    return str(_uuid(sdk_session_id) or f"{project_key}/{sdk_session_id}")
 
 
 def session_id_of(sdk_session_id: str, project_key: str = "") -> UUID:

@@ -193,9 +193,18 @@ class PostgresSessionStore:
         try:
             await _run(work)
         except NotFound:
-            if not await _revived(batch.key):
+            project_key, sdk_session_id, _ = _names(batch.key)
+            key = sdk_key(sdk_session_id, project_key)
+            if not await _is_deleted(key):
                 raise
-            await _run(work)
+            session_id = session_id_of(sdk_session_id, project_key)
+            await in_batches(lambda db: erase_deleted_sessions(db, session_id))
+            await _run(functools.partial(self._revive, key=key, batch=batch))
+
+    async def _revive(self, db: UnitOfWork, key: str, batch: _Batch) -> None:
+        """Forget that the session was deleted: its agent is alive. Where the append fails, the session stays deleted."""
+        await lift_tombstone(db, key)
+        await self._write(db, batch)
 
     async def _write(self, db: UnitOfWork, batch: _Batch) -> None:
         began = next((moment for _, entry in batch.lines if (moment := moment_of(entry))), now())
@@ -309,16 +318,9 @@ async def _load(project_key: str, sdk_session_id: str, subpath: str, db: UnitOfW
     return entries or None
 
 
-async def _revived(key: StreamKey) -> bool:
-    """Forget that the session was deleted, and erase what is left of it; its agent is alive. Say whether it was."""
-    named = sdk_key(key["session_id"], key["project_key"])
-    binding = await _run(lambda db: get_sdk_session(db, named))
-    if binding is None or binding.session_id is not None:
-        return False
-    session_id = session_id_of(key["session_id"], key["project_key"])
-    await in_batches(lambda db: erase_deleted_sessions(db, session_id))
-    await _run(lambda db: lift_tombstone(db, named))
-    return True
+async def _is_deleted(key: str) -> bool:
+    binding = await _run(lambda db: get_sdk_session(db, key))
+    return binding is not None and binding.session_id is None
 
 
 def _names(key: StreamKey) -> tuple[str, str, str]:
