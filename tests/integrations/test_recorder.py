@@ -1,6 +1,9 @@
 """What a program's agent leaves in the database, told by the SDK's own messages and hooks; `make e2e` installs the SDK and runs this."""
 
+import asyncio
+import time
 from collections.abc import AsyncIterator
+from contextlib import aclosing
 from pathlib import Path
 from typing import Any
 from uuid import UUID, uuid4
@@ -173,6 +176,34 @@ class TestRecorded:
         assert session is not None
         assert session.reported_cost == 1.25
         assert session.total_cost == 0
+
+    @pytest.mark.parametrize("how", ["cancelled", "left"])
+    async def test_whoever_leaves_before_the_end_waits_for_nothing(self, how: str) -> None:
+        gone = get_settings().model_copy(update={"url": SecretStr("postgresql://nobody@192.0.2.1:1/none")})
+        use_settings(gone)
+        closed = asyncio.Event()
+
+        async def endless() -> AsyncIterator[Any]:
+            try:
+                yield result(uuid4(), 0.5)
+                await asyncio.sleep(60)
+            finally:
+                closed.set()
+
+        async def use() -> None:
+            async with aclosing(recorded(endless())) as messages:
+                async for _ in messages:
+                    if how == "left":
+                        break
+
+        began = time.monotonic()
+        task = asyncio.create_task(use())
+        await asyncio.sleep(0.5)
+        task.cancel()
+        await asyncio.wait([task])
+        assert time.monotonic() - began < 3
+        assert closed.is_set()
+        await close_db()
 
     async def test_a_batch_that_the_sdk_lost_is_a_gap(self) -> None:
         session_id = uuid4()

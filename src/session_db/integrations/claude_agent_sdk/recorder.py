@@ -94,6 +94,7 @@ async def recorded(messages: AsyncIterable[Message]) -> AsyncIterator[Message]:
     """
     from claude_agent_sdk import MirrorErrorMessage, ResultMessage  # noqa: PLC0415  the SDK is optional, and slow to import
 
+    is_left = False
     try:
         async for message in messages:
             if isinstance(message, ResultMessage):
@@ -101,8 +102,15 @@ async def recorded(messages: AsyncIterable[Message]) -> AsyncIterator[Message]:
             elif isinstance(message, MirrorErrorMessage) and message.key is not None:
                 await _put(dict(message.key) | {"hook_event_name": "MirrorErrorMessage", "error": message.error}, {RECORDER: "1"})
             yield message
+    except (asyncio.CancelledError, GeneratorExit):
+        is_left = True
+        raise
     finally:
-        await companion(_BackgroundDrain).end()
+        if (close := getattr(messages, "aclose", None)) is not None:
+            await close()
+        # Whoever cancels, or leaves before the end, waits for nothing.
+        if not is_left:
+            await companion(_BackgroundDrain).end()
 
 
 def _observed() -> list[str]:
