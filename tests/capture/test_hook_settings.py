@@ -300,6 +300,18 @@ class TestUninstall:
         uninstall(path)
         assert json.loads(path.read_text()) == {"hooks": {"Stop": [{"hooks": [{"type": "command", "command": "notify"}]}]}}
 
+    def test_another_one_at_the_same_moment_is_no_error(self, path: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+        install(path, spooling(tmp_path, ["Stop"]))
+        unlink = Path.unlink
+
+        def unlink_twice(file: Path, *, missing_ok: bool = False) -> None:
+            unlink(file)
+            unlink(file, missing_ok=missing_ok)
+
+        monkeypatch.setattr(Path, "unlink", unlink_twice)
+        assert not uninstall(path)
+        assert not path.exists()
+
     def test_where_none_is_of_ours_nothing_happens(self, path: Path) -> None:
         write(path, '{"model":"opus"}')
         assert not uninstall(path)

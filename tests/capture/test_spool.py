@@ -55,6 +55,10 @@ class TestHook:
         assert run_hook(spool.directory, b"{}", SESSION_DB_RECORDER="1").returncode == 0
         assert not spool.directory.exists()
 
+    def test_a_recorder_that_is_unset_by_an_empty_variable_is_none(self, spool: Spool) -> None:
+        run_hook(spool.directory, b"{}", SESSION_DB_RECORDER="")
+        assert len(list(spool.names())) == 1
+
     @pytest.mark.parametrize("directory", ["/proc/nowhere", "/dev/null/spool", "\0"])
     def test_an_agent_notices_nothing_where_it_cannot_be_written(self, directory: str) -> None:
         code = f"import os, runpy, sys; sys.argv[1:] = [{directory!r}]; runpy.run_path({str(SCRIPT)!r}, run_name='__main__')"
@@ -140,6 +144,15 @@ class TestSpool:
         (spool.directory / "new" / name).write_bytes(content)
         with pytest.raises(InvalidInput):
             spool.read(name)
+
+    @pytest.mark.parametrize("name", ["x" * 255, "é" * 127])
+    def test_a_file_with_the_longest_name_is_set_aside_with_its_reason(self, spool: Spool, name: str) -> None:
+        spool.put(b"{}", {}, "host")
+        (spool.directory / "new" / name).touch()
+        spool.set_aside(name, "it is none.")
+        assert (spool.directory / "bad" / name).exists()
+        assert [path.read_text() for path in (spool.directory / "bad").glob("*.reason")] == ["it is none.\n"]
+        assert spool.state().bad == 1
 
     def test_what_a_killed_writer_left_goes_after_a_day(self, spool: Spool) -> None:
         spool.put(b"{}", {}, "host")

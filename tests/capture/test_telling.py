@@ -343,6 +343,18 @@ class TestPending:
         assert (await stream_of(BACKGROUND)).host is None
         assert len(await spoken(BACKGROUND)) == 2
 
+    async def test_where_not_even_its_folder_is_another_machine_of_the_same_name_may_have_it(
+        self, settings: Settings, transcript: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        await self.tell(settings, transcript, "Done.")
+        self.be_there(monkeypatch)
+        transcript.parent.rename(tmp := transcript.parents[2] / "elsewhere")
+        await read_pending(settings, ReadReport())
+        assert (await stream_of(BACKGROUND)).host == ELSEWHERE
+        tmp.rename(transcript.parent)
+        await read_pending(settings, ReadReport())
+        assert (await stream_of(BACKGROUND)).source == "file"
+
     async def test_what_may_not_be_opened_is_not(self, settings: Settings, transcript: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         await self.tell(settings, transcript, "Done.")
         self.be_there(monkeypatch)
@@ -354,7 +366,7 @@ class TestPending:
     async def test_every_page_is_read(self, settings: Settings, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setattr("session_db.capture.reading.list_pending_transcripts", _in_pages_of_one(list_pending_transcripts))
         for number in range(3):
-            put_turn(settings, 1, "Done.", session_id=str(UUID(int=number + 1)))
+            put_turn(settings, 1, "Done.", session_id=str(UUID(int=number + 1)), transcript_path=str(tmp_path / "gone.jsonl"))
         await drain(settings)
         self.be_there(monkeypatch)
         await read_pending(settings, ReadReport())
@@ -403,9 +415,9 @@ class TestPending:
         async with get_async_session() as db:
             (stream,) = [each for each in await crud.list_transcripts(db, BACKGROUND) if not each.subpath]
             # It was read an hour ago.
-            stream.mtime = (stream.mtime or stream.created_at) - timedelta(hours=1)
+            read_at = stream.mtime = (stream.mtime or stream.created_at) - timedelta(hours=1)
         for path in list((spool_of(settings).directory / "new").iterdir()):
-            age(spool_of(settings), path.name, datetime.now(UTC) - timedelta(hours=1, seconds=-2))
+            age(spool_of(settings), path.name, read_at + timedelta(seconds=1))
         put_turn(settings, 1, "Done.", session_id=str(BACKGROUND), transcript_path=str(transcript))
         assert (await drain(settings)).told == 2
         assert await spoken(BACKGROUND) == [*before, ("user", "prompt 1"), ("assistant", "Done.")]

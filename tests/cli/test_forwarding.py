@@ -14,6 +14,7 @@ import pytest
 
 from session_db import crud
 from session_db.capture.spool import Spool
+from session_db.cli import forwarding
 from session_db.database import get_async_session
 from session_db.models import AgentLog, TokenCreate
 from tests.api.conftest import make_token
@@ -68,6 +69,42 @@ async def written(count: int) -> list[AgentLog]:
             if len(events) >= count:
                 return list(events)
             await asyncio.sleep(0.1)
+
+
+class TestForward:
+    """Beside another process that sends the same spool, or in one that may not be changed."""
+
+    @pytest.fixture
+    def spool(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Spool:
+        spool = Spool(tmp_path / "spool")
+        for number in range(3):
+            spool.put(b"%d" % number, {}, "laptop")
+        monkeypatch.setattr(forwarding, "_send", lambda captured, _url, _token: "it is odd." if captured.payload == b"1" else None)
+        return spool
+
+    def test_what_somebody_else_set_aside_is_left(self, spool: Spool, monkeypatch: pytest.MonkeyPatch) -> None:
+        set_aside = Spool.set_aside
+
+        def set_aside_twice(spool: Spool, name: str, reason: str) -> None:
+            set_aside(spool, name, reason)
+            set_aside(spool, name, reason)
+
+        monkeypatch.setattr(Spool, "set_aside", set_aside_twice)
+        assert forwarding.forward(spool, "", "") == forwarding.Forwarded(sent=2)
+
+    def test_one_that_cannot_be_moved_holds_up_no_other_and_is_told(self, spool: Spool, monkeypatch: pytest.MonkeyPatch) -> None:
+        first, *_ = spool.names()
+        remove = Spool.remove
+
+        def refuse(spool: Spool, name: str) -> None:
+            if name == first:
+                raise PermissionError(name)
+            remove(spool, name)
+
+        monkeypatch.setattr(Spool, "remove", refuse)
+        with pytest.raises(PermissionError):
+            forwarding.forward(spool, "", "")
+        assert list(spool.names()) == [first]
 
 
 class TestDrain:

@@ -101,7 +101,7 @@ def _text(value: "bytes | str") -> str:
 
 def main() -> None:
     variables = {_text(name): _text(value) for name, value in system.environ.items()}
-    if "SESSION_DB_RECORDER" not in variables:
+    if not variables.get("SESSION_DB_RECORDER"):
         system.umask(0o077)
         host = system.uname().nodename if hasattr(system, "uname") else variables.get("COMPUTERNAME", "")
         write(sys.argv[1], _read_all(0), variables, host)

@@ -179,9 +179,13 @@ def _encoded(settings: dict[str, Any]) -> str:
 def _replaced(path: Path, content: bytes | None, text: str | None) -> bool:
     """Write a text in place of what the file held, or remove it; return False where it holds something else by now."""
     if text is None and not path.is_symlink():
-        is_same = _content(path) == content
-        if is_same:
-            path.unlink()
+        try:
+            is_same = _content(path) == content
+            if is_same:
+                path.unlink()
+        except FileNotFoundError:
+            # Somebody else removed it in the meantime.
+            return False
         return is_same
     # Where it is a link, what it leads to changes, and the link stays.
     path = path.resolve()

@@ -54,10 +54,10 @@ async def read_pending(settings: Settings, report: ReadReport) -> None:
             page = await list_pending_transcripts(db, os.uname().nodename, cursor=cursor)
             pending = [(stream.session_id, stream.id, stream.sdk_session_id, stream.file_path) for stream in page]
         for session_id, transcript_id, sdk_session_id, named in pending:
-            path = _opened(named, sdk_session_id, _directories(settings))
+            path = _opened(named, sdk_session_id, directories_of(settings))
             if path is not None:
                 await read_transcript(path, report)
-            elif not _is_there(named):
+            elif _is_gone(named):
                 await in_transaction(_Forget(session_id, transcript_id))
         cursor = page.next_cursor
         if cursor is None:
@@ -80,10 +80,10 @@ def transcript_of(event: HookEvent, settings: Settings) -> Path | None:
     """
     if event.name not in READS_TRANSCRIPT or event.captured.host != os.uname().nodename:
         return None
-    if "SESSION_DB_RECORDER" in event.captured.environment:
+    if event.captured.environment.get("SESSION_DB_RECORDER"):
         # Its entries come by the store.
         return None
-    directories = _directories(settings, Path(event.captured.environment.get("CLAUDE_CONFIG_DIR", "")))
+    directories = directories_of(settings, Path(event.captured.environment.get("CLAUDE_CONFIG_DIR", "")))
     return _opened(event.word("transcript_path"), event.sdk_session_id, directories)
 
 
@@ -103,6 +103,11 @@ def _opened(named: str | None, sdk_session_id: str, directories: Iterable[Path])
     return path if is_regular and is_below and path.name == f"{sdk_session_id}.jsonl" else None
 
 
+def _is_gone(named: str | None) -> bool:
+    """Say whether a transcript of this machine is there no more. Where not even its folder is, another machine of this name may have it."""
+    return named is None or (_is_there(str(Path(named).parent)) and not _is_there(named))
+
+
 def _is_there(named: str | None) -> bool:
     """Say whether a file has this name, whatever it is; where nobody can say it, there may be one."""
     try:
@@ -114,7 +119,7 @@ def _is_there(named: str | None) -> bool:
     return True
 
 
-def _directories(settings: Settings, *more: Path) -> list[Path]:
+def directories_of(settings: Settings, *more: Path) -> list[Path]:
     """Return the client's directories that may be read; a relative one would lead to wherever this runs."""
     named = [*(Path(directory).expanduser() for directory in settings.claude_dirs.split(os.pathsep)), *more]
     return [directory for directory in named if directory.is_absolute()]

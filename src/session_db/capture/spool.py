@@ -23,6 +23,8 @@ HELD = "held"
 BAD = "bad"
 REASON = ".reason"
 
+_NAME_BYTES = 255
+
 _WALL = slice(30, 50)
 """Where the name of a file has the wall clock: behind the start of the machine and the time since then."""
 
@@ -142,7 +144,8 @@ class Spool:
     def set_aside(self, name: str, reason: str) -> None:
         """Keep an event that nobody understands, with the reason, out of the way of the others."""
         self._bad.mkdir(mode=0o700, exist_ok=True)
-        explanation = self._bad / (name + REASON)
+        # A name may be as long as the file system lets it be.
+        explanation = self._bad / (os.fsdecode(os.fsencode(name)[: _NAME_BYTES - len(REASON)]) + REASON)
         explanation.touch(mode=0o600)
         explanation.write_text(f"{reason}\n", encoding="utf-8", errors="backslashreplace")
         (self._waiting / name).replace(self._bad / name)

@@ -31,8 +31,9 @@ def forward(spool: Spool, url: str, token: str) -> Forwarded:
     Raises:
         Unauthorized: the service refuses the token; what was not sent waits on.
         Unavailable: the service is away, or its disk is full; what was not sent waits on.
+        OSError: a file could not be moved away. The others were sent.
     """
-    done = Forwarded()
+    done, unmovable = Forwarded(), None
     for name in spool.names():
         try:
             reason = _send(spool.read(name), url, token)
@@ -41,12 +42,17 @@ def forward(spool: Spool, url: str, token: str) -> Forwarded:
             continue
         except InvalidInput as error:
             reason = error.message
-        if reason is None:
-            spool.remove(name)
-            done.sent += 1
-        else:
-            spool.set_aside(name, reason)
-            done.bad += 1
+        try:
+            spool.remove(name) if reason is None else spool.set_aside(name, reason)
+        except FileNotFoundError:
+            continue
+        except OSError as error:
+            unmovable = error
+            continue
+        done.sent += reason is None
+        done.bad += reason is not None
+    if unmovable is not None:
+        raise unmovable
     return done
 
 
