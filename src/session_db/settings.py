@@ -26,6 +26,7 @@ def default_home() -> Path:
     return user_data_path("session-db", appauthor=False)
 
 
+_PREFIX = "SESSION_DB_"
 _SPAN = r"([1-9][0-9]{0,4}) ?(s|min|h|d|w)"
 _UNITS = {"s": "seconds", "min": "minutes", "h": "hours", "d": "days", "w": "weeks"}
 _SPAN_OR_NEVER = f"^(never|{_SPAN})$"
@@ -41,7 +42,7 @@ class Settings(BaseSettings):
     """Where the database is and how to talk to it."""
 
     # Fields are read by their names too, and a bare HOME or ECHO in the environment means something else: hence the prefix.
-    model_config = SettingsConfigDict(frozen=True, extra="ignore", env_ignore_empty=True, env_prefix="SESSION_DB_", validate_by_name=True)
+    model_config = SettingsConfigDict(frozen=True, extra="ignore", env_ignore_empty=True, env_prefix=_PREFIX, validate_by_name=True)
 
     url: SecretStr | None = Field(
         None,
@@ -186,19 +187,44 @@ def load_settings(*, env_file: Path | None = None, working_directory: bool = Fal
 
 def origins(settings: Settings) -> dict[str, str]:
     """Say for each setting where its value came from: ``environment NAME``, ``PATH NAME`` or ``default``."""
-    files = [path for path in reversed(settings._files) if path.is_file()]  # noqa: SLF001  see load_settings
-    sources = [("environment", dict(os.environ)), *((str(path), dotenv_values(path)) for path in files)]
+    sources = _sources(settings)
     return {field: _origin(field, sources) for field in type(settings).model_fields}
 
 
+def files_of(settings: Settings) -> list[Path]:
+    """Return the files that settings were read from, the strongest first."""
+    return [path for path in reversed(settings._files) if path.is_file()]  # noqa: SLF001  see load_settings
+
+
+def unknown_names(settings: Settings, *known: str) -> list[tuple[str, str]]:
+    """Return the variables that begin like ours, are no setting and none of the known ones, each with where it stands."""
+    fields = type(settings).model_fields
+    # Whatever the case, as they are read; a field is read by its own name, too.
+    names = {name.upper() for field in fields for name in (*_names(field), f"{_PREFIX}{field}")} | {*known}
+    given = [(name, source) for source, values in _sources(settings) for name in values]
+    return [(name, source) for name, source in given if name.upper().startswith(_PREFIX) and name.upper() not in names]
+
+
+def setting_names() -> list[str]:
+    """Return the name of each setting in the environment."""
+    return [_names(field)[0] for field in Settings.model_fields]
+
+
+def _sources(settings: Settings) -> list[tuple[str, Any]]:
+    return [("environment", dict(os.environ)), *((str(path), dotenv_values(path)) for path in files_of(settings))]
+
+
 def _origin(field: str, sources: list[tuple[str, Any]]) -> str:
-    alias = Settings.model_fields[field].validation_alias
-    names = [str(name) for name in alias.choices] if isinstance(alias, AliasChoices) else [str(alias)]
     for source, values in sources:
-        for name in names:
+        for name in _names(field):
             if values.get(name):
                 return f"{source} {name}"
     return "default"
+
+
+def _names(field: str) -> list[str]:
+    alias = Settings.model_fields[field].validation_alias
+    return [str(name) for name in alias.choices] if isinstance(alias, AliasChoices) else [str(alias)]
 
 
 def _env_files(env_file: Path | None, *, working_directory: bool) -> list[Path]:

@@ -1,24 +1,19 @@
-"""``session-db init``, ``upgrade``, ``downgrade``, ``current``, ``reset`` and ``doctor``."""
+"""``session-db init``, ``upgrade``, ``downgrade``, ``current`` and ``reset``, and the settings of all commands."""
 
 import asyncio
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 import pytest
 from sqlalchemy.exc import DBAPIError
 
-from session_db.capture.spool import Spool
 from session_db.cli import database
 from session_db.cli.failing import EXIT_CODES, exit_code
-from session_db.database import get_async_session, head
+from session_db.database import head
 from session_db.errors import SessionDBError
-from session_db.ids import new_id
-from session_db.models import Transcript
 from tests.capture.recorded import CLEARED, recording
 from tests.cli.conftest import CommandLine
 from tests.databases import Database
-from tests.factories import make_session
 
 OnDatabase = Callable[[Database], CommandLine]
 
@@ -107,61 +102,6 @@ class TestReset:
         cli("import", str(recording(CLEARED)))
         cli("reset", "--yes")
         assert cli.json("sessions", "list")["items"] == []
-
-
-class TestDoctor:
-    def test_all_is_well(self, cli: CommandLine) -> None:
-        report = cli.json("doctor")
-        assert {check["name"]: check["state"] for check in report["checks"]}["migrations"] == "ok"
-        assert report["settings"]["url"]["from"] == "environment SESSION_DB_URL"
-        assert "PostgreSQL" in cli("doctor").stdout
-
-    def test_missing_tables_are_found(self, empty_database: Database, on_database: OnDatabase) -> None:
-        (check,) = [check for check in on_database(empty_database).json("doctor")["checks"] if check["name"] == "migrations"]
-        assert (check["state"], check["remedy"]) == ("warning", "Run session-db init.")
-
-    def test_what_waits_in_the_spool_and_what_was_set_aside_is_told(
-        self, cli: CommandLine, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-    ) -> None:
-        def found() -> tuple[str, str]:
-            (check,) = [check for check in cli.json("doctor")["checks"] if check["name"] == "spool"]
-            return check["state"], check["found"]
-
-        monkeypatch.setenv("SESSION_DB_HOME", str(tmp_path))
-        assert found() == ("ok", "0 captured events wait, 0 were set aside")
-        spool = Spool(tmp_path / "spool")
-        name = spool.put(b"{}", {}, "host")
-        assert found() == ("ok", "1 captured events wait, 0 were set aside")
-        old = name.split("-")
-        (tmp_path / "spool" / "new" / name).rename(tmp_path / "spool" / "new" / "-".join([*old[:2], f"{1:020d}", old[3]]))
-        assert found() == ("warning", "1 captured events wait, 0 were set aside, the first since 1970-01-01 00:00 UTC")
-        spool.set_aside(spool.put(b"{}", {}, "host"), "because")
-        assert found()[0] == "warning"
-
-    def test_what_is_known_to_be_missing_is_told_with_where_it_is(self, cli: CommandLine, fresh_database: Database) -> None:
-        def found() -> tuple[str, str, str | None]:
-            (check,) = [check for check in cli.json("doctor")["checks"] if check["name"] == "transcripts"]
-            return check["state"], check["found"], check["remedy"]
-
-        async def lack(**values: Any) -> None:
-            async with fresh_database.used(), get_async_session() as db:
-                session = await make_session(db)
-                db.add(Transcript(id=new_id(), session_id=session.id, project_key="p", sdk_session_id="s", **values))
-
-        assert found() == ("ok", "0 were not read yet, 0 entries are missing", None)
-        asyncio.run(lack(gaps=3))
-        assert found()[:2] == ("warning", "0 were not read yet, 3 entries are missing")
-        for host in ("b", "a", "b", None):
-            asyncio.run(lack(source="hooks", host=host))
-        state, told, remedy = found()
-        assert (state, told) == ("warning", "3 were not read yet, 3 entries are missing")
-        assert remedy == "Run session-db drain, or session-db import, where they are: b (2), a (1)."
-
-    def test_an_unreachable_server_is_a_failure_without_its_password(self, cli: CommandLine, monkeypatch: pytest.MonkeyPatch) -> None:
-        monkeypatch.setenv("SESSION_DB_URL", "postgresql://somebody:geheim@127.0.0.1:1/nothing")
-        result = cli("doctor", exit_code=1)
-        assert "cannot be reached" in result.stdout
-        assert "geheim" not in result.output
 
 
 class TestSettings:

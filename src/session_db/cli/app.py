@@ -22,7 +22,7 @@ COMMANDS = {
     "downgrade": ("database", "Bring the tables back to an older revision, and drop what it cannot hold."),
     "current": ("database", "Print the revision of the tables, and the newest one that this version has."),
     "reset": ("database", "Drop all tables of session-db with everything in them, and make them anew."),
-    "doctor": ("database", "Check settings, server and tables, and say what to do."),
+    "doctor": ("doctor", "Check settings, server, tables and capture, and say what to do."),
     "cleanup": ("cleanup", "Delete old sessions whole, and end what nobody ends any more. Others may go on writing."),
     "backup": ("backup", "Write all that is in the tables at this moment to a file for restore. Others may go on writing."),
     "restore": ("backup", "Put what a backup holds into an empty database. All of it, or after a failure nothing."),

@@ -1,55 +1,23 @@
-"""Commands for the database as a whole: init, upgrade, downgrade, current, reset, doctor."""
+"""Commands for the database as a whole: init, upgrade, downgrade, current, reset."""
 
-import shutil
 from collections.abc import Awaitable, Callable
-from dataclasses import asdict, dataclass
-from datetime import timedelta
-from typing import Annotated, Any, Literal
+from typing import Annotated
 
 import typer
-from rich.table import Table
 from rich.text import Text
 
-from session_db.capture.spool import spool_of
 from session_db.cli.inputs import JSON, Yes, is_interactive
-from session_db.cli.output import console, messages_console, one_line, print_json, printable
+from session_db.cli.output import console, messages_console, one_line, print_json
 from session_db.cli.running import fail, run
-from session_db.crud.transcripts import get_missing, list_pending_hosts
-from session_db.database import (
-    RevisionChange,
-    current_revision,
-    database_facts,
-    downgrade_db,
-    get_async_session,
-    head,
-    init_db,
-    reset_db,
-    upgrade_db,
-)
+from session_db.database import RevisionChange, current_revision, downgrade_db, head, init_db, reset_db, upgrade_db
 from session_db.database.url import shown_url
-from session_db.errors import InvalidInput, SessionDBError
-from session_db.models.table import now
-from session_db.settings import get_settings, origins
-
-_LONG = timedelta(hours=1)
-"""How long captured events may wait."""
-
-_FREE_BYTES = 1024**3
-
-
-@dataclass(frozen=True)
-class Check:
-    """One finding of ``doctor``."""
-
-    name: str
-    state: Literal["ok", "warning", "failed"]
-    found: str
-    remedy: str | None = None
+from session_db.errors import InvalidInput
+from session_db.settings import get_settings
 
 
 def add_to(app: typer.Typer) -> None:
     """Add the commands to the command line."""
-    for command in (init, upgrade, downgrade, current, reset, doctor):
+    for command in (init, upgrade, downgrade, current, reset):
         app.command()(command)
 
 
@@ -113,8 +81,17 @@ def current(as_json: JSON = False) -> None:  # noqa: FBT002  a command-line flag
     if as_json:
         print_json({"database": where(), "revision": revision, "head": head(), "up_to_date": revision == head()})
         return
-    check = _migrations(revision)
-    console().print(f"{check.found}, up to date." if check.remedy is None else f"{check.found}. {check.remedy}", markup=False)
+    found, remedy = revision_state(revision)
+    console().print(f"{found}, up to date." if remedy is None else f"{found}. {remedy}", markup=False)
+
+
+def revision_state(revision: str | None) -> tuple[str, str | None]:
+    """Say what revision the tables have, and what to do where it is not the newest."""
+    if revision == head():
+        return f"revision {revision}", None
+    if revision is None:
+        return "there are no tables", "Run session-db init."
+    return f"revision {revision}, this version needs {head()}", "Run session-db init." if revision < head() else "Upgrade session-db."
 
 
 def reset(
@@ -136,91 +113,3 @@ def ask(question: str, command: str, *, as_json: bool) -> None:
     if as_json or not is_interactive():
         fail(InvalidInput(f"nothing was deleted. Say that you mean it: session-db {command}"), as_json=as_json)
     typer.confirm(one_line(question), abort=True)
-
-
-def doctor(as_json: JSON = False) -> None:  # noqa: FBT002  a command-line flag
-    """Check settings, server and tables, and say what to do."""
-    checks = run(_checks, as_json=as_json, needs_tables=False)
-    settings = _settings()
-    if as_json:
-        print_json({"database": where(), "settings": settings, "checks": [asdict(check) for check in checks]})
-    else:
-        _print_checks(checks, settings)
-    if any(check.state == "failed" for check in checks):
-        raise typer.Exit(1)
-
-
-def _settings() -> dict[str, Any]:
-    settings = get_settings()
-    values = settings.model_dump(mode="json") | {"url": shown_url(settings.url.get_secret_value()) if settings.url else None}
-    return {name: {"value": values[name], "from": origin} for name, origin in origins(settings).items()}
-
-
-async def _checks() -> list[Check]:
-    checks = []
-    try:
-        facts = await database_facts()
-        checks.append(Check("server", "ok", f"PostgreSQL {facts.version}, {facts.size_bytes / 1024**2:.1f} MiB in {where()}"))
-        revision = await current_revision()
-        checks.append(_migrations(revision))
-        if revision == head():
-            checks.append(await _transcripts())
-    except SessionDBError as error:
-        checks.append(Check("server", "failed", error.message, "Start the server, or correct SESSION_DB_URL."))
-    return [*checks, _disk(), _spool()]
-
-
-async def _transcripts() -> Check:
-    async with get_async_session() as db:
-        pending, entries = await get_missing(db)
-        hosts = await list_pending_hosts(db) if pending else []
-    found = f"{pending} were not read yet, {entries} entries are missing"
-    if pending:
-        named = ", ".join(f"{host} ({count})" for host, count in hosts)
-        return Check("transcripts", "warning", found, f"Run session-db drain, or session-db import, where they are: {named}.")
-    if entries:
-        return Check("transcripts", "warning", found, "Run session-db import where the client's own files are.")
-    return Check("transcripts", "ok", found)
-
-
-def _migrations(revision: str | None) -> Check:
-    if revision == head():
-        return Check("migrations", "ok", f"revision {revision}")
-    if revision is None:
-        return Check("migrations", "warning", "there are no tables", "Run session-db init.")
-    remedy = "Run session-db init." if revision < head() else "Upgrade session-db."
-    return Check("migrations", "warning", f"revision {revision}, this version needs {head()}", remedy)
-
-
-def _disk() -> Check:
-    home = get_settings().home
-    existing = next(path for path in (home, *home.parents) if path.exists())
-    free = shutil.disk_usage(existing).free
-    found = f"{free / 1024**3:.1f} GiB free at {existing}"
-    return Check("disk", "ok", found) if free >= _FREE_BYTES else Check("disk", "warning", found, "Free some space.")
-
-
-def _spool() -> Check:
-    spool = spool_of(get_settings())
-    state = spool.state()
-    found = f"{state.waiting} captured events wait, {state.bad} were set aside"
-    if state.bad:
-        return Check("spool", "warning", found, f"Each has its reason beside it, in {spool.directory}/bad.")
-    if state.oldest is not None and now() - state.oldest > _LONG:
-        return Check("spool", "warning", f"{found}, the first since {state.oldest:%Y-%m-%d %H:%M} UTC", "Run session-db drain.")
-    return Check("spool", "ok", found)
-
-
-def _print_checks(checks: list[Check], settings: dict[str, Any]) -> None:
-    marks = {"ok": "[green]✓[/]", "warning": "[yellow]![/]", "failed": "[bold red]✗[/]"}
-    table = Table(box=None, show_header=False, padding=(0, 1))
-    for check in checks:
-        table.add_row(marks[check.state], check.name, Text(printable(check.found + (f"\n→ {check.remedy}" if check.remedy else ""))))
-    console().print(table)
-    listed = Table(title="Settings", title_justify="left", box=None, padding=(0, 1), header_style="dim")
-    for heading in ("setting", "value", "from"):
-        listed.add_column(heading, overflow="fold")
-    for name, setting in settings.items():
-        value = "-" if setting["value"] is None else str(setting["value"])
-        listed.add_row(name, Text(one_line(value)), Text(one_line(setting["from"])))
-    console().print(listed)

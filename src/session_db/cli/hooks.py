@@ -65,7 +65,7 @@ def install_(  # noqa: PLR0913, PLR0917  each is an option
         path = _level(project=project)[0]
         same = _refuse_another_beside(path, entries)
         has_changed = install(path, entries)
-        problems = list(_problems(_installed()))
+        problems = list(problems_of(installed_here()))
     except SessionDBError as error:
         fail(error, as_json=as_json)
     if as_json:
@@ -101,18 +101,18 @@ def uninstall_(
 def status(as_json: JSON = False) -> None:  # noqa: FBT002  a command-line flag
     """Show where our hooks are, whether they run, and what waits to be written."""
     try:
-        found = _installed()
-        problems = list(_problems(found))
+        found = installed_here()
+        problems = list(problems_of(found))
     except SessionDBError as error:
         fail(error, as_json=as_json)
-    services = {url: _why_not(url) for each in found for url in each.urls}
+    services = {url: why_not(url) for each in found for url in each.urls}
     spool = spool_of(get_settings())
     state = spool.state()
     if as_json:
         print_json(
             {
                 "settings": [{"path": str(each.path), "transport": each.transport, "events": list(each.events)} for each in found],
-                "services": [{"url": _base(url), "answers": reason is None, "reason": reason} for url, reason in services.items()],
+                "services": [{"url": service_at(url), "answers": reason is None, "reason": reason} for url, reason in services.items()],
                 "problems": problems,
                 "spool": {"path": str(spool.directory), "waiting": state.waiting, "oldest": _moment(state.oldest), "bad": state.bad},
             }
@@ -120,7 +120,7 @@ def status(as_json: JSON = False) -> None:  # noqa: FBT002  a command-line flag
         return
     rows: list[tuple[str, Any]] = [("hooks", f"{len(each.events)}, {each.transport}, {each.path}") for each in found if each.events]
     rows = rows or [("hooks", "none: `session-db hooks install` puts them in")]
-    rows += [("service", f"{_base(url)} {'answers' if reason is None else reason}") for url, reason in services.items()]
+    rows += [("service", f"{service_at(url)} {'answers' if reason is None else reason}") for url, reason in services.items()]
     rows.append(("spool", f"{state.waiting} events wait, {state.bad} were set aside, {spool.directory}"))
     console().print(facts(rows))
     _print_problems(problems)
@@ -143,7 +143,7 @@ def _level(*, project: bool) -> list[Path]:
     return [Path(os.environ.get("CLAUDE_CONFIG_DIR") or "~/.claude").expanduser() / "settings.json"]
 
 
-def _installed() -> list[Installed]:
+def installed_here() -> list[Installed]:
     """Return our hooks in each settings file that holds for a session in this folder, the weakest first."""
     paths = [*_level(project=False), *reversed(_level(project=True))]
     return [installed(path) for path in {os.path.realpath(path): path for path in reversed(paths)}.values()][::-1]
@@ -166,7 +166,7 @@ def _refuse_another_beside(path: Path, entries: dict[str, Entry]) -> list[Path]:
     Raises:
         Conflict: one has other hooks of ours: both would run, and each event be recorded twice.
     """
-    others = [each for each in _installed() if each.targets and os.path.realpath(each.path) != os.path.realpath(path)]
+    others = [each for each in installed_here() if each.targets and os.path.realpath(each.path) != os.path.realpath(path)]
     for other in others:
         if other.clashes_with(entries):
             project = " --project" if other.path in _level(project=True) else ""
@@ -179,7 +179,7 @@ def _refuse_another_beside(path: Path, entries: dict[str, Entry]) -> list[Path]:
     return [other.path for other in others]
 
 
-def _problems(found: list[Installed]) -> Iterator[str]:
+def problems_of(found: list[Installed]) -> Iterator[str]:
     """Say why events of a session in this folder may not be recorded, or twice, a sentence each."""
     with_hooks = [each for each in found if each.targets]
     if not with_hooks:
@@ -204,14 +204,14 @@ def _problems(found: list[Installed]) -> Iterator[str]:
             yield f"Events for {parts.hostname} would go through the proxy {proxies[parts.scheme]}; name {parts.hostname} in NO_PROXY."
 
 
-def _base(url: str) -> str:
+def service_at(url: str) -> str:
     return url.removesuffix(ROUTE)
 
 
-def _why_not(url: str) -> str | None:
+def why_not(url: str) -> str | None:
     """Return why the service at the URL of a hook takes no events; None where it does."""
     token = os.environ.get("SESSION_DB_TOKEN")
-    requests = [Request(f"{_base(url)}/health")]  # noqa: S310  http, as it was installed
+    requests = [Request(f"{service_at(url)}/health")]  # noqa: S310  http, as it was installed
     if token:
         # What comes from a recorder is acknowledged and not kept.
         headers = {"Authorization": f"Bearer {token}", "Session-DB-Recorder": "status"}

@@ -41,6 +41,14 @@ def find_token(settings: Settings) -> str:
     return text
 
 
+def stored_token(settings: Settings) -> str | None:
+    """Return what the file holds, which stays as it is; None where there is none, or none that may be read."""
+    try:
+        return token_file(settings).read_text(encoding="ascii", errors="replace").partition("\n")[0].strip()
+    except OSError:
+        return None
+
+
 async def have_token(settings: Settings) -> Token:
     """Return the token of the file; where there is none, or one that does not work in this database, it is made and put there."""
     path = token_file(settings)

@@ -9,7 +9,7 @@ from decimal import Decimal
 from typing import Any, NamedTuple
 from uuid import UUID
 
-from sqlalchemy import Uuid, bindparam, literal, text, update
+from sqlalchemy import Uuid, bindparam, literal, select, text, update
 from sqlalchemy.dialects.postgresql import ARRAY, insert
 from sqlalchemy.ext.asyncio import AsyncSession
 from sqlmodel import col
@@ -158,6 +158,14 @@ _SPENT_MINUTES = text(f"""
     SELECT session_id, date_trunc('minute', occurred_at, 'UTC'), 0, sum({_SPENT}) FROM usage WHERE session_id = :session_id GROUP BY 1, 2
     ON CONFLICT (session_id, minute) DO UPDATE SET cost = excluded.cost
 """).bindparams(bindparam("session_id", type_=Uuid()))
+
+
+async def list_session_ids(db: AsyncSession, *, after: UUID | None = None, limit: int = 50) -> list[UUID]:
+    """Return the ids of the sessions that are not deleted, in their order, after one of them."""
+    query = select(col(Session.id)).where(col(Session.deleted_at).is_(None)).order_by(col(Session.id)).limit(limit)
+    if after is not None:
+        query = query.where(col(Session.id) > after)
+    return list((await db.execute(query)).scalars())
 
 
 async def compare_counters(db: AsyncSession, session_ids: Collection[UUID], *, whole: bool = False) -> Comparison:

@@ -4,16 +4,16 @@ import hashlib
 import hmac
 import re
 import secrets
-from datetime import timedelta
+from datetime import datetime, timedelta
 from typing import Any, NamedTuple
 from uuid import UUID
 
-from sqlalchemy import or_, select, update
+from sqlalchemy import delete, func, or_, select, update
 from sqlalchemy.ext.asyncio import AsyncSession
 from sqlmodel import col
 
 from session_db.crud.paging import Page, checked_limit, decode_cursor, read_page
-from session_db.crud.rows import add, one_or_none, run
+from session_db.crud.rows import add, all_of, one_or_none, run
 from session_db.errors import InvalidInput
 from session_db.models import Token, TokenCreate
 from session_db.models.table import now
@@ -24,6 +24,9 @@ PREFIX = "sdb_"
 
 USED_AGAIN = timedelta(minutes=1)
 """How often at most the time of use is written."""
+
+ENDED = 1_000
+"""Tokens that ended, and are counted or deleted at a time."""
 
 _TEXT = re.compile(PREFIX + r"([0-9a-f]{32})_([\w-]{43})", re.ASCII)
 
@@ -101,6 +104,40 @@ async def list_tokens(db: AsyncSession, *, limit: int = 50, cursor: str | None =
     if cursor is not None:
         query = query.where(col(Token.id) < decode_cursor(cursor, UUID)[0])
     return await read_page(db, query, col(Token.id), limit=limit, filters=[col(Token.kind) != "login"], descending=True)
+
+
+async def list_ending_tokens(db: AsyncSession, *, before: datetime, limit: int = 50) -> list[Token]:
+    """Return the tokens of programs that work now and will not any more at a moment, the first to end first."""
+    ending = select(Token).where(*_works(), col(Token.expires_at) <= before)
+    return await all_of(db, ending.order_by(col(Token.expires_at), col(Token.id)).limit(limit))
+
+
+async def list_unused_tokens(db: AsyncSession, *, made_before: datetime, limit: int = 50) -> list[Token]:
+    """Return the tokens of programs that work, were made before a moment, and were never used; the first made first."""
+    unused = select(Token).where(*_works(), col(Token.last_used_at).is_(None), col(Token.created_at) < made_before)
+    return await all_of(db, unused.order_by(col(Token.id)).limit(limit))
+
+
+def _works() -> tuple[Any, ...]:
+    has_not_ended = or_(col(Token.expires_at).is_(None), col(Token.expires_at) > now())
+    return col(Token.kind) == "api", col(Token.revoked_at).is_(None), has_not_ended
+
+
+async def count_ended_tokens(db: AsyncSession, *, before: datetime, at_most: int = ENDED) -> int:
+    """Count the tokens, of programs, logins and browsers, that ended or were revoked before a moment; no further than ``at_most``."""
+    ended = select(col(Token.id)).where(_ended(before)).limit(at_most).subquery()
+    return await db.scalar(select(func.count()).select_from(ended)) or 0
+
+
+async def delete_ended_tokens(db: AsyncSession, *, before: datetime) -> int:
+    """Delete some of the tokens that ended or were revoked before a moment, and return how many; call it until it returns 0."""
+    some = select(col(Token.id)).where(_ended(before)).limit(ENDED)
+    deleted: Any = await db.execute(delete(Token).where(col(Token.id).in_(some)).execution_options(synchronize_session=False))
+    return int(deleted.rowcount)
+
+
+def _ended(before: datetime) -> Any:
+    return or_(col(Token.expires_at) < before, col(Token.revoked_at) < before)
 
 
 async def revoke_token(db: AsyncSession, token_id: UUID) -> Token | None:
