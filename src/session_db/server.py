@@ -34,6 +34,8 @@ from session_db.database.violations import DRIVER_ERRORS
 from session_db.errors import Unavailable
 from session_db.live import Hub, get_hub
 from session_db.settings import Settings, get_settings, use_settings
+from session_db.workspace.places import serving, workspace_roots
+from session_db.workspace.writing import write_behind
 
 DESCRIPTION = """
 The PostgreSQL session database for AI agents, over HTTP.
@@ -48,6 +50,7 @@ ERASE_SECONDS = 5.0
 LOOK_SECONDS = 5.0
 DRAIN_SECONDS = 0.5
 PENDING_SECONDS = 60.0
+FOLDERS_SECONDS = 5.0
 REAP_SECONDS = 60.0
 """Rests between the chores of the service."""
 
@@ -139,6 +142,7 @@ def _stopping_streams(hub: Hub) -> Iterator[None]:
 
 async def _do_chores(metrics: Metrics) -> None:
     """Do what has to be done now and then, in each worker: any number of them may."""
+    serving.set(True)
 
     async def look() -> None:
         metrics.look()
@@ -158,6 +162,9 @@ async def _do_chores(metrics: Metrics) -> None:
         async with get_async_session() as db:
             metrics.lacks(await get_missing(db))
 
+    async def write_folders() -> None:
+        await write_behind(workspace_roots(get_settings()))
+
     has_reaped = False
 
     async def reap_sessions() -> None:
@@ -175,6 +182,7 @@ async def _do_chores(metrics: Metrics) -> None:
         _keep(drain_spool, DRAIN_SECONDS),
         _keep(read_transcripts, PENDING_SECONDS),
         _keep(reap_sessions, REAP_SECONDS),
+        _keep(write_folders, FOLDERS_SECONDS),
     )
 
 

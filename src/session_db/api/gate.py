@@ -17,6 +17,7 @@ from session_db.database.violations import DRIVER_ERRORS
 from session_db.errors import Forbidden, SessionDBError, Unauthorized
 from session_db.models import Token
 from session_db.settings import Settings
+from session_db.workspace.places import serving
 
 COOKIE = "session_db_token"
 OPEN = frozenset({"/health", "/login"})
@@ -50,7 +51,11 @@ class Gate:
         except Exception as error:  # noqa: BLE001  whatever it is, the caller gets a problem document and the log the rest
             await _refuse(connection, error, receive, send)
             return
-        await self._app(scope, self._limited(receive), send)
+        before = serving.set(True)
+        try:
+            await self._app(scope, self._limited(receive), send)
+        finally:
+            serving.reset(before)
 
     def _check_host(self, headers: Headers) -> None:
         """Refuse a name that is not ours: a page may point its own at this machine. An address cannot be pointed elsewhere."""

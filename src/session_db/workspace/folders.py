@@ -69,9 +69,12 @@ class Folder:
 
     def status(self, name: str) -> os.stat_result | None:
         """Return what a name stands for, a symbolic link as such, or None where there is none."""
-        with suppress(FileNotFoundError):
+        try:
             return os.stat(name, dir_fd=self.descriptor, follow_symlinks=False)
-        return None
+        except FileNotFoundError:
+            return None
+        except OSError as error:
+            raise _named(error, self.path / name) from error
 
     def stamp(self, name: str) -> Stamp | None:
         """Return what tells whether the file with this name is still the same."""

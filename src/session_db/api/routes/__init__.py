@@ -2,6 +2,7 @@
 
 from session_db.api.routes import (
     agents,
+    artifacts,
     chat,
     clips,
     events,
@@ -21,7 +22,7 @@ from session_db.api.routes import (
 )
 
 _NOUNS = (
-    sessions, live, chat, messages, memory_files, agents, events, transcripts, usage, search, clips, songs, playlists,
+    sessions, live, chat, messages, memory_files, agents, events, transcripts, artifacts, usage, search, clips, songs, playlists,
     login, tokens, hooks, operations,
 )  # fmt: skip
 
