@@ -2,6 +2,7 @@
 
 import hashlib
 from collections.abc import AsyncIterator, Collection, Iterable, Iterator
+from math import inf
 from typing import Any, NamedTuple
 from uuid import UUID
 
@@ -14,7 +15,7 @@ from session_db.crud.paging import Page, checked_limit, decode_cursor, encode_cu
 from session_db.crud.rows import one_of, one_or_none, refuse_incomparable, run
 from session_db.database.violations import translated
 from session_db.ids import derived_id
-from session_db.models import Session, Transcript, TranscriptEntry, TranscriptEntryRead
+from session_db.models import SDKSession, Session, Transcript, TranscriptEntry, TranscriptEntryRead
 from session_db.models.text import READABLE_LIMIT, readable
 
 MAX_BYTES = 16 * 1024 * 1024
@@ -109,6 +110,21 @@ async def find_stream(db: AsyncSession, project_key: str, sdk_session_id: str, s
     query = query.where(col(Transcript.id) == transcript_id(project_key, sdk_session_id, subpath)).limit(1)
     stream: Transcript | None = await one_or_none(db, query)
     return stream
+
+
+async def list_known_bytes(db: AsyncSession, names: Collection[tuple[str, str]]) -> dict[tuple[str, str], float]:
+    """Return how many bytes were read of SDK sessions' own files, by project and SDK session.
+
+    Infinitely many where a store has the stream, or where its session was deleted: nothing more is read of such a file.
+    """
+    projects, sdk_sessions = ([readable(name[part]) for name in names] for part in (0, 1))
+    here = (col(Transcript.project_key) == one_of(projects), col(Transcript.sdk_session_id) == one_of(sdk_sessions))
+    columns = (col(Transcript.project_key), col(Transcript.sdk_session_id), col(Transcript.source), col(Transcript.file_offset))
+    streams = await run(db, select(*columns).where(*here, col(Transcript.subpath) == ""))
+    known: dict[tuple[str, str], float] = {(project, name): inf if source == "store" else read for project, name, source, read in streams}
+    deleted = (col(SDKSession.sdk_key) == one_of(sdk_sessions), col(SDKSession.session_id).is_(None))
+    gone = set((await run(db, select(col(SDKSession.sdk_key)).where(*deleted))).scalars())
+    return known | {name: inf for name in names if name[1] in gone}
 
 
 async def list_main_streams(db: AsyncSession, project_key: str) -> list[Any]:
