@@ -11,17 +11,18 @@ import os
 import shutil
 import tempfile
 import time
-from collections.abc import Callable
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 from uuid import UUID
 
+from benchmarks.generator import say
+from benchmarks.writers import after, appends, new_session, percentile, print_appends
 from session_db import crud
 from session_db.database import close_db, get_async_session, get_engine, in_transaction, init_db
 from session_db.database.batches import in_batches
-from session_db.models import AgentCreate, AgentLogCreate, SessionCreate
+from session_db.models import AgentCreate
 from session_db.settings import Settings, use_settings
 
 # As the agents of a session write them: about 1 kB of payload in calls and their results, over 20 agents.
@@ -67,31 +68,26 @@ async def _measure(home: Path, options: argparse.Namespace) -> None:
     try:
         began = time.perf_counter()
         large = await _filled_session(options.events)
-        written = [await _new_session() for _ in range(options.writers)]
-        _say(f"{options.events:,} events filled in {time.perf_counter() - began:.0f} s; load {os.getloadavg()[0]:.1f}")
+        written = [await new_session() for _ in range(options.writers)]
+        say(f"{options.events:,} events filled in {time.perf_counter() - began:.0f} s; load {os.getloadavg()[0]:.1f}")
         with ProcessPoolExecutor(1, mp_context=multiprocessing.get_context("spawn")) as other_process:
             other_process.submit(use_settings, None).result()
-            alone = await _appends(written, _after(options.seconds), options.pause)
-            _print("alone", alone)
+            alone = await appends(written, after(options.seconds), options.pause)
+            print_appends("alone", alone)
             deleting = asyncio.wrap_future(other_process.submit(delete, home, large))
-            beside = await _appends(written, deleting.done, options.pause)
-            _print("beside", beside)
+            beside = await appends(written, deleting.done, options.pause)
+            print_appends("beside", beside)
         deletion = await deleting
-        ratio = _percentile(beside, 99) / _percentile(alone, 99)
-        _say(f"mark {deletion.mark_seconds * 1000:.1f} ms, erase {deletion.erase_seconds:.1f} s in {deletion.batches} batches")
-        _say(f"p99 beside / p99 alone = {ratio:.2f}; load {os.getloadavg()[0]:.1f}")
+        ratio = percentile(beside, 99) / percentile(alone, 99)
+        say(f"mark {deletion.mark_seconds * 1000:.1f} ms, erase {deletion.erase_seconds:.1f} s in {deletion.batches} batches")
+        say(f"p99 beside / p99 alone = {ratio:.2f}; load {os.getloadavg()[0]:.1f}")
     finally:
         await close_db()
 
 
-async def _new_session() -> UUID:
-    async with get_async_session() as db:
-        return (await crud.create_session(db, SessionCreate(agent_name="benchmark"))).id
-
-
 async def _filled_session(events: int) -> UUID:
     """Make a session with events, and leave the server as if it had been made long ago."""
-    session_id = await _new_session()
+    session_id = await new_session()
     async with get_async_session() as db:
         agents = [(await crud.create_agent(db, AgentCreate(session_id=session_id, agent_type="build"))).id for _ in range(20)]
     async with get_engine().connect() as connection:
@@ -102,28 +98,6 @@ async def _filled_session(events: int) -> UUID:
         await raw.execute("VACUUM (ANALYZE)", timeout=600)
         await raw.execute("CHECKPOINT", timeout=600)
     return session_id
-
-
-def _after(seconds: float) -> Callable[[], bool]:
-    end = time.perf_counter() + seconds
-    return lambda: time.perf_counter() > end
-
-
-async def _appends(sessions: list[UUID], is_over: Callable[[], bool], pause: float) -> list[float]:
-    """Append single events to all sessions at once until it is over, and return the seconds that each took."""
-    seconds: list[float] = []
-
-    async def write(session_id: UUID) -> None:
-        while not is_over():
-            event = AgentLogCreate(session_id=session_id, event_category="hook", event_type="PostToolUse", payload={"output": "x" * 1000})
-            began = time.perf_counter()
-            async with get_async_session() as db:
-                await crud.append_agent_logs(db, [event])
-            seconds.append(time.perf_counter() - began)
-            await asyncio.sleep(pause)
-
-    await asyncio.gather(*(write(session_id) for session_id in sessions))
-    return seconds
 
 
 def delete(home: Path, session_id: UUID) -> Deletion:
@@ -145,19 +119,6 @@ async def _delete(home: Path, session_id: UUID) -> Deletion:
         return Deletion(marked - began, time.perf_counter() - marked, len(batches))
     finally:
         await close_db()
-
-
-def _percentile(seconds: list[float], percent: int) -> float:
-    return sorted(seconds)[min(len(seconds) - 1, len(seconds) * percent // 100)]
-
-
-def _print(phase: str, seconds: list[float]) -> None:
-    p50, p99 = (_percentile(seconds, percent) * 1000 for percent in (50, 99))
-    _say(f"{phase:>6}: {len(seconds):,} appends, p50 {p50:.1f} ms, p99 {p99:.1f} ms, slowest {max(seconds) * 1000:.0f} ms")
-
-
-def _say(text: str) -> None:
-    print(text, flush=True)  # noqa: T201  it is what a benchmark is for
 
 
 if __name__ == "__main__":
