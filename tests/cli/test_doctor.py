@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import os
 import shutil
 from collections.abc import Callable
 from dataclasses import replace
@@ -15,6 +16,7 @@ from session_db import crud
 from session_db.capture.hook import KEPT
 from session_db.capture.spool import Spool
 from session_db.cli import data_checks, server_checks
+from session_db.crud.transcripts import transcript_id
 from session_db.database import UnitOfWork, get_async_session
 from session_db.database.health import ServerHealth, server_health
 from session_db.database.schema import DatabaseFacts
@@ -22,6 +24,7 @@ from session_db.ids import new_id
 from session_db.models import TokenCreate, Transcript
 from session_db.models.table import now
 from session_db.settings import load_settings, unknown_names
+from tests.capture.recorded import CLEARED, recording
 from tests.cli.conftest import CommandLine
 from tests.databases import Database
 from tests.factories import event, make_agent, make_event, make_session, message
@@ -91,7 +94,7 @@ class TestDoctor:
         assert {check["name"]: check["state"] for check in report["checks"]} == dict.fromkeys(
             [
                 "settings", "secrets", "server", "upkeep", "connections", "migrations", "tables", "counters", "gaps", "spool",
-                "transcripts", "deleted sessions", "agents", "empty sessions", "tokens", "ended tokens", "hooks", "disk",
+                "transcripts", "client files", "deleted sessions", "agents", "empty sessions", "tokens", "ended tokens", "hooks", "disk",
             ],
             "ok",
         )  # fmt: skip
@@ -378,6 +381,33 @@ class TestTranscripts:
             "3 were not read yet, 3 entries are missing",
             "Run session-db drain, or session-db import, where they are: b (2), a (1).",
         )
+
+    def test_one_of_this_machine_that_is_gone_is_waited_for_no_longer(self, doctor: Doctor) -> None:
+        async def make(db: UnitOfWork) -> None:
+            session = await make_session(db)
+            stream = {"project_key": "p", "sdk_session_id": "s", "source": "hooks", "host": os.uname().nodename, "file_path": "/no/s.jsonl"}
+            db.add(Transcript(id=new_id(), session_id=session.id, **stream))
+
+        doctor.write(make)
+        assert doctor.check("transcripts").state == "warning"
+        assert doctor.fix("transcripts") == (Found("transcripts", "ok", "0 were not read yet, 0 entries are missing", None), [])
+
+    def test_those_of_this_machine_are_read(self, doctor: Doctor, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+        path = recording(CLEARED)
+        project = tmp_path / "claude" / "projects" / path.parent.name
+        project.mkdir(parents=True)
+        shutil.copy(path, project)
+        monkeypatch.setenv("SESSION_DB_CLAUDE_DIRS", str(tmp_path / "claude"))
+
+        async def make(db: UnitOfWork) -> None:
+            session = await make_session(db, session_id=path.stem)
+            stream = {"project_key": path.parent.name, "sdk_session_id": path.stem, "source": "hooks"}
+            where = {"host": os.uname().nodename, "file_path": str(project / path.name)}
+            db.add(Transcript(id=transcript_id(path.parent.name, path.stem, ""), session_id=session.id, **stream, **where))
+
+        doctor.write(make)
+        check, done = doctor.fix("transcripts")
+        assert (check.state, done) == ("ok", ["1 transcripts of this machine were read"])
 
 
 class TestSessions:
