@@ -1,0 +1,94 @@
+"""What is written after a commit, by whom, and what never is."""
+
+import shutil
+from unittest.mock import patch
+
+import pytest
+
+from session_db import crud
+from session_db.crud.agents import end_agents_below
+from session_db.crud.workspaces import get_place
+from session_db.database import get_async_session
+from session_db.models import AgentCreate, AgentUpdate, SessionUpdate
+from session_db.models.table import now
+from session_db.workspace.writing import write_behind
+from tests.factories import make_agent, make_event, make_session
+from tests.workspace.conftest import Project
+
+
+async def version_of(project: Project) -> int:
+    return (await project.session()).workspace_version
+
+
+class TestVersions:
+    async def test_rise_with_what_the_folder_shows_and_with_nothing_else(self, project: Project) -> None:
+        session = await project.create()
+        async with get_async_session() as db:
+            await make_event(db, session)
+            await crud.save_display_messages(db, session.id, [{"role": "user", "content": "Hello"}])
+            await crud.update_session(db, session.id, SessionUpdate(activity="working"))
+            await crud.update_session_activity(db, session.id)
+        assert await version_of(project) == 1
+        async with get_async_session() as db:
+            agent = await make_agent(db, session)
+        assert await version_of(project) == 2
+        async with get_async_session() as db:
+            await crud.update_agent(db, agent.id, AgentUpdate(name="Build it"))
+        assert await version_of(project) == 2
+        async with get_async_session() as db:
+            await crud.update_agent(db, agent.id, AgentUpdate(cost=1))
+        assert await version_of(project) > 2
+
+    async def test_rise_with_a_statement_that_ends_many_agents(self, project: Project) -> None:
+        session = await project.create()
+        async with get_async_session() as db:
+            parent = await make_agent(db, session)
+            await crud.create_agent(db, AgentCreate(session_id=session.id, agent_type="x", parent_agent_id=parent.id, status="executing"))
+        before = await version_of(project)
+        async with get_async_session() as db:
+            await end_agents_below(db, parent, now())
+        assert await version_of(project) > before
+
+    async def test_a_session_without_a_folder_has_none(self, project: Project) -> None:
+        async with get_async_session() as db:
+            session = await make_session(db, session_slug="plain", working_dir=str(project.directory))
+            await make_agent(db, session, cost=1)
+            await crud.update_session(db, session.id, SessionUpdate(status="spec"))
+        async with get_async_session() as db:
+            assert await get_place(db, session.id) is None
+        assert list(project.directory.iterdir()) == []
+
+
+class TestWriteAfterCommit:
+    async def test_what_cannot_be_written_fails_nobody_and_is_written_later(
+        self, project: Project, caplog: pytest.LogCaptureFixture
+    ) -> None:
+        await project.create()
+        with patch("session_db.workspace.folders.os.replace", side_effect=OSError(28, "No space left on device")):
+            await project.update(title="Sign in")
+        assert "is not written yet: [Errno 28] No space left" in caplog.text
+        assert project.read()["title"] == "Authentication"
+        assert [path.name for path in project.folder.iterdir()] == ["state.json"]
+        (outcome,) = await write_behind([project.directory])
+        assert (outcome.action, project.read()["title"]) == ("written", "Sign in")
+        assert await write_behind([project.directory]) == []
+
+    async def test_a_folder_that_is_gone_is_not_made_again(self, project: Project) -> None:
+        await project.create()
+        shutil.rmtree(project.directory / "agents")
+        await project.update(title="Sign in")
+        assert await write_behind([project.directory]) == []
+        assert list(project.directory.iterdir()) == []
+
+    @pytest.mark.parametrize("content", ["", "{}", '{"session_id": "01a202d0-9779-7319-abf0-cd07e1425e48"}', "[]"])
+    async def test_a_file_that_does_not_name_the_session_is_left(self, project: Project, content: str) -> None:
+        await project.create()
+        project.state.write_text(content)
+        await project.update(title="Sign in")
+        assert project.state.read_text() == content
+
+    async def test_the_file_keeps_its_mode(self, project: Project) -> None:
+        await project.create()
+        project.state.chmod(0o640)
+        await project.update(title="Sign in")
+        assert project.state.stat().st_mode & 0o777 == 0o640
