@@ -1,5 +1,6 @@
 """Transcripts whose secrets are masked as well: nobody finds one in the database, nothing comes twice, and nobody resumes them."""
 
+import base64
 import json
 from pathlib import Path
 from typing import Any
@@ -10,12 +11,14 @@ import pytest
 from session_db import crud
 from session_db.capture.importer import import_recordings
 from session_db.capture.restoring import find_resumable, folder_of, restore
+from session_db.capture.tool_results import CHUNK_BYTES
 from session_db.crud.transcripts import list_transcripts
 from session_db.database import UnitOfWork, get_async_session
 from session_db.errors import Conflict
 from session_db.integrations.claude_agent_sdk import PostgresSessionStore
 from session_db.models import Transcript
-from session_db.settings import use_settings
+from session_db.settings import get_settings, use_settings
+from tests.capture.fake_secrets import PASSWORD, SECRETS
 from tests.capture.recorded import BACKGROUND, changed, copy_of, stored_lines
 from tests.capture.test_redaction import MASK, SAID, SECRET, planted, tables_with
 from tests.databases import Database
@@ -44,11 +47,19 @@ class TestImported:
     async def test_no_column_holds_a_secret(self, tmp_path: Path) -> None:
         path = planted(tmp_path)
         report = await import_recordings([path])
-        assert await tables_with(SECRET) == {"transcripts.meta"}
+        assert await tables_with(SECRET) == set()
         assert report.secrets_masked > 10
         assert all(stream.is_masked for stream in await streams())
         stored = await stored_lines(BACKGROUND)
         assert stored == [line.replace(SECRET, MASK) for line in path.read_text().splitlines()]
+
+    async def test_one_of_which_only_the_description_had_one_cannot_be_resumed(self, tmp_path: Path) -> None:
+        path = copy_of(BACKGROUND, tmp_path)
+        about = next(path.with_suffix("").rglob("*.meta.json"))
+        about.write_text(json.dumps(json.loads(about.read_text()) | {"description": SAID}))
+        await import_recordings([path])
+        (agent,) = [stream for stream in await streams() if stream.is_masked]
+        assert agent.meta["description"] == SAID.replace(SECRET, MASK)
 
     async def test_one_without_a_secret_is_verbatim_and_can_be_resumed(self, tmp_path: Path) -> None:
         path = copy_of(BACKGROUND, tmp_path)
@@ -80,6 +91,45 @@ class TestImported:
         await import_recordings([path])
         await resume(tmp_path / "projects")
         assert SECRET in path.read_text()
+
+
+class TestToolResults:
+    """Files of what tools gave are written in chunks of a megabyte."""
+
+    async def _imported(self, tmp_path: Path, content: bytes) -> tuple[bytes, set[str], bool]:
+        """Import content as such a file, and return what is stored of it, how it is encoded, and whether it is said to be masked."""
+        path = copy_of(BACKGROUND, tmp_path)
+        folder = path.with_suffix("") / "tool-results"
+        folder.mkdir()
+        (folder / "t.txt").write_bytes(content)
+        await import_recordings([path])
+        chunks = [json.loads(line) for line in await stored_lines(BACKGROUND, "tool-results/t.txt")]
+        stored = b"".join(base64.b64decode(chunk["data"]) if chunk["encoding"] == "base64" else chunk["data"].encode() for chunk in chunks)
+        (stream,) = [stream for stream in await streams() if stream.subpath == "tool-results/t.txt"]
+        return stored, {chunk["encoding"] for chunk in chunks}, stream.is_masked
+
+    async def test_one_that_is_no_utf_8_is_masked(self, tmp_path: Path) -> None:
+        content = b"\xff\xfe " + SAID.encode()
+        assert await self._imported(tmp_path, content) == (content.replace(SECRET.encode(), MASK.encode()), {"base64"}, True)
+
+    @pytest.mark.parametrize("at", [*range(-45, 5, 5), *range(-60, -45, 3)])
+    async def test_none_is_cut_through_by_a_chunk(self, tmp_path: Path, at: int) -> None:
+        content = (b"x" * (CHUNK_BYTES + at)) + f' {{"Authorization": "Basic {PASSWORD}"}} {SECRET} and so on'.encode() + b"y" * CHUNK_BYTES
+        stored, encodings, is_masked = await self._imported(tmp_path, content)
+        masked = content.replace(SECRET.encode(), MASK.encode()).replace(PASSWORD.encode(), b"[masked:authorization-header]")
+        assert (stored, encodings, is_masked) == (masked, {"utf-8"}, True)
+
+    async def test_no_key_is_cut_through_by_a_chunk(self, tmp_path: Path) -> None:
+        key = SECRETS["rsa key"].encode()
+        content = b"x" * (CHUNK_BYTES - 300) + b"\n" + key + b"\n" + b"y" * 100
+        stored, _, _ = await self._imported(tmp_path, content)
+        assert stored == content.replace(key, b"[masked:private-key]")
+
+    @pytest.mark.parametrize("masks", [True, False])
+    async def test_no_character_is_cut_through_by_a_chunk(self, tmp_path: Path, masks: bool) -> None:
+        use_settings(get_settings().model_copy(update={"redact_transcripts": masks}))
+        content = b"x" + "\u20ac".encode() * (CHUNK_BYTES // 3 * 2)
+        assert await self._imported(tmp_path, content) == (content, {"utf-8"}, False)
 
 
 def said(text: str) -> dict[str, Any]:

@@ -2,6 +2,7 @@
 
 import json
 import re
+import threading
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -14,16 +15,18 @@ from hypothesis import strategies as st
 from sqlalchemy import text
 
 from session_db import crud
+from session_db.capture import redaction
 from session_db.capture.drain import drain
 from session_db.capture.importer import import_recordings
 from session_db.capture.redaction import IDS, _masked, _masked_json, masked
+from session_db.capture.secret_shapes import Secret, find_secrets
 from session_db.capture.spool import spool_of
 from session_db.database import UnitOfWork, async_session, get_async_session
 from session_db.models import AgentLog, Session
 from session_db.models.table import JSONText, encode_json
 from session_db.settings import Settings, use_settings
 from tests.capture.fake_secrets import SECRETS, letters
-from tests.capture.recorded import BACKGROUND, changed, copy_of, rows_without_clocks
+from tests.capture.recorded import BACKGROUND, CLEARED, changed, copy_of, rows_without_clocks
 from tests.databases import Database
 from tests.factories import event, make_session, message
 
@@ -218,6 +221,20 @@ class TestHooks:
         )
         await drain(settings)
         assert (await events())[0].tool_output == "Authorization:\nBasic [masked:authorization-header]"
+
+    async def test_the_event_loop_goes_on_meanwhile(self, settings: Settings, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+        threads = []
+
+        def noted(raw: bytes) -> list[Secret]:
+            threads.append(threading.current_thread())
+            return find_secrets(raw)
+
+        monkeypatch.setattr(redaction, "find_secrets", noted)
+        put(settings, "UserPromptSubmit", prompt_id="p", prompt=SAID)
+        await drain(settings)
+        assert len(threads) > 0
+        await import_recordings([copy_of(CLEARED, tmp_path)])
+        assert threading.main_thread() not in threads
 
     async def test_an_edit_with_a_key_leaves_none_of_its_lines(self, settings: Settings) -> None:
         lines = SECRETS["rsa key"].splitlines()

@@ -1,5 +1,6 @@
 """Draining: captured events become rows, in the order they were captured, and each once however often it is tried."""
 
+import asyncio
 import fcntl
 import functools
 import logging
@@ -24,7 +25,7 @@ from session_db.capture.redaction import mask_events, masked
 from session_db.capture.spool import Spool, spool_of
 from session_db.capture.telling import tell
 from session_db.capture.turns import note_turns
-from session_db.crud.agent_logs import append_agent_logs
+from session_db.crud.agent_logs import append_agent_logs, get_last_agent_logs
 from session_db.crud.agents import end_agents_below, ensure_agent, was_presumed
 from session_db.crud.sdk_sessions import sdk_key
 from session_db.crud.sessions import update_session
@@ -271,11 +272,11 @@ async def _record(db: AsyncSession, events: Sequence[HookEvent], cleared: HookEv
     name = StreamName(project_key, first.sdk_session_id, host=readable(first.captured.host)[:255])
     session, agent_id, _ = await bound_session(db, name, first.captured.captured_at)
     await note_cleared(db, session, cleared)
-    at_work = session.last_activity
     main = await ensure_agent(db, _main_agent(first, session.id, agent_id))
+    at_work = await _last_activity(db, session, main)
     agents = {event.sdk_agent_id: await _sub_agent(db, event, main) for event in _first_of_each(events)} | {None: main}
     rows = [row_of(event, session.id, agents[event.sdk_agent_id].id) for event in events]
-    counts = mask_events(rows)
+    counts = await asyncio.to_thread(mask_events, rows)
     appended = await append_agent_logs(db, rows, last_activity=max(event.captured.captured_at for event in events))
     session.secrets_masked += sum(count for count, row in zip(counts, appended, strict=True) if row.is_new)
     fresh = [event for event, row in zip(events, appended, strict=True) if row.is_new]
@@ -285,6 +286,14 @@ async def _record(db: AsyncSession, events: Sequence[HookEvent], cleared: HookEv
     await _note_session(db, session, timely)
     await note_turns(db, session, fresh)
     return len(fresh)
+
+
+async def _last_activity(db: AsyncSession, session: Session, agent: Agent) -> datetime:
+    """Return when something was last known of a session; of one that may have several agents, of this one."""
+    if session.session_type == "chat":
+        return session.last_activity
+    last = await get_last_agent_logs(db, session.id, agent_id=agent.id, limit=1)
+    return last[0].timestamp if last else session.created_at
 
 
 def _is_late(event: HookEvent, last_activity: datetime) -> bool:

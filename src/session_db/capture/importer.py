@@ -4,7 +4,6 @@ A batch of lines is written in one transaction with everything made of it and th
 goes on where it stopped, and a second one changes nothing.
 """
 
-import base64
 import functools
 import json
 import os
@@ -22,8 +21,10 @@ from session_db.capture.entries import moment_of
 from session_db.capture.lines import BadLine, fingerprint, line_number, parse_object, read_lines
 from session_db.capture.record import Entry, Recorded, StreamName, append_to_stream, open_stream, uuid_of
 from session_db.capture.recordings import Recording, Stream, find_recordings
+from session_db.capture.redaction import stored_text
 from session_db.capture.rereading import Reread, reread
 from session_db.capture.told import end_told, told_of
+from session_db.capture.tool_results import read_chunks
 from session_db.crud.erasing import erase_deleted_sessions
 from session_db.crud.sdk_sessions import get_sdk_session, is_old, lift_tombstone, sdk_key, session_id_of
 from session_db.crud.transcripts import all_uuids, clear_entries, find_transcripts
@@ -36,7 +37,6 @@ from session_db.models.text import readable
 
 BATCH_LINES = 1000
 BATCH_BYTES = 4 * 1024 * 1024
-CHUNK_BYTES = 1024 * 1024
 
 
 @dataclass(frozen=True)
@@ -67,11 +67,12 @@ class ImportReport:
 
 @dataclass(frozen=True)
 class Batch:
-    """Lines that are written together: from byte ``start`` to byte ``end`` of the file."""
+    """Lines that are written together: from byte ``start`` to byte ``end`` of the file; ``is_masked`` where these are other bytes."""
 
     lines: list[Entry]
     start: int
     end: int
+    is_masked: bool = False
 
 
 @dataclass(frozen=True)
@@ -218,7 +219,7 @@ class _Importer:
         if (
             not written
             and target.name.agent_meta is not None
-            and parse_object(target.name.agent_meta) != position.agent_meta
+            and parse_object(stored_text(target.name.agent_meta)) != position.agent_meta
             and position.offset
         ):
             nothing = Batch([], position.offset, position.offset)
@@ -272,6 +273,7 @@ class _FileStream:
             transcript.source = "file"
         lines = batch.lines if known is None else await known.lacking(db, batch.lines)
         recorded = await append_to_stream(db, stream, lines, changed, told=told)
+        transcript.is_masked |= batch.is_masked
         transcript.host = self.name.host
         transcript.file_path = readable(str(self.path))
         transcript.file_offset = batch.end
@@ -365,17 +367,8 @@ def _agent_meta(path: Path) -> str | None:
 
 
 def _tool_result(file: BinaryIO, offset: int) -> Iterator[Batch]:
-    """Give the bytes of a tool's output as entries that any bytes fit into."""
-    file.seek(offset)
+    """Give the bytes of a tool's output as entries."""
     start = offset
-    while chunk := file.read(CHUNK_BYTES):
-        entry = {"type": "tool-result", **_encoded(chunk)}
-        yield Batch([(json.dumps(entry), entry)], start, start + len(chunk))
-        start += len(chunk)
-
-
-def _encoded(chunk: bytes) -> dict[str, Any]:
-    try:
-        return {"encoding": "utf-8", "data": chunk.decode()}
-    except UnicodeDecodeError:
-        return {"encoding": "base64", "data": base64.b64encode(chunk).decode()}
+    for chunk in read_chunks(file, offset):
+        yield Batch([(json.dumps(chunk.entry), chunk.entry)], start, chunk.end, chunk.is_masked)
+        start = chunk.end

@@ -39,8 +39,8 @@ def find_private_keys(text: bytes) -> Iterator[tuple[int, int]]:
     at = 0
     while (first := _FIRST.search(text, at)) is not None:
         body = first.end()
-        at = _end_of_pem(text, body) if first[0].startswith(b"-") else None
-        at = at or _end_of_lines(text, body)
+        end = _end_of_pem(text, body) if first[0].startswith(b"-") else None
+        at = _end_of_lines(text, body) if end is None else end
         if at > body:
             yield first.start(), at
 

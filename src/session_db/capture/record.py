@@ -1,5 +1,6 @@
 """From the entries of a stream to rows: the one writer of a captured session's conversation."""
 
+import asyncio
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
@@ -11,7 +12,7 @@ from sqlalchemy.ext.asyncio import AsyncSession
 
 from session_db.capture.entries import MESSAGE_LIMIT, Facts, Reading, Source, read_entries
 from session_db.capture.prices import computed_cost
-from session_db.capture.redaction import mask_events, masked, stored_text
+from session_db.capture.redaction import mask_events, masked, stored_text, stored_texts
 from session_db.capture.told import replace_told
 from session_db.crud.agent_logs import append_agent_logs, get_tool_calls
 from session_db.crud.agents import ensure_agent, is_below
@@ -115,7 +116,9 @@ async def open_stream(db: AsyncSession, name: StreamName, began: datetime) -> Op
         agent = await _sub_agent(db, name, agent)
     transcript = await ensure_transcript(db, session.id, agent.id, name.project_key, name.sdk_session_id, name.subpath)
     if name.agent_meta is not None:
-        transcript.meta = JSONText(name.agent_meta)
+        meta = stored_text(name.agent_meta)
+        transcript.meta = JSONText(meta)
+        transcript.is_masked |= meta != name.agent_meta
     return OpenStream(name, session, is_new, agent, transcript)
 
 
@@ -208,7 +211,8 @@ async def append_to_stream(  # noqa: PLR0913  what to write, and what is known o
         are_new: do not look which the stream has: ``new_entries`` did.
         told: uuids of entries that were made into rows before.
     """
-    keyed = [(uuid_of(entry), stored_text(text), entry) for text, entry in lines]
+    texts = await stored_texts(text for text, _ in lines)
+    keyed = [(uuid_of(entry), text, entry) for text, (_, entry) in zip(texts, lines, strict=True)]
     known = set() if are_new else await known_uuids(db, stream.transcript, [uuid for uuid, _, _ in keyed if uuid is not None])
     stored: list[tuple[str | None, str]] = []
     fresh: list[tuple[str, dict[str, Any]]] = []
@@ -222,9 +226,9 @@ async def append_to_stream(  # noqa: PLR0913  what to write, and what is known o
             known.add(uuid)
     await append_entries(db, stream.transcript, stored)
     source = Source(stream.session.id, stream.agent.id, stream.name.sdk_session_id, stream.name.is_main)
-    return replace(
-        await _write(db, stream, read_entries(fresh, source, fallback)), entries=len(stored), is_new_session=stream.is_new_session
-    )
+    # Whoever serves others in the same event loop goes on meanwhile: secrets are looked for here, and in the events.
+    reading = await asyncio.to_thread(read_entries, fresh, source, fallback)
+    return replace(await _write(db, stream, reading), entries=len(stored), is_new_session=stream.is_new_session)
 
 
 async def new_entries(db: AsyncSession, transcript: Transcript, lines: Sequence[Entry]) -> list[Entry]:
@@ -251,7 +255,7 @@ async def _write(db: AsyncSession, stream: OpenStream, reading: Reading) -> Reco
     await _note_facts(db, stream, reading.facts)
     await _pair_calls(db, stream.session.id, reading)
     last_at = reading.facts.last_at
-    counts = mask_events(reading.events)
+    counts = await asyncio.to_thread(mask_events, reading.events)
     events = await append_agent_logs(db, reading.events, last_activity=last_at)
     secrets = sum(count for count, event in zip(counts, events, strict=True) if event.is_new) + await _masked_in_new(db, stream, reading)
     stream.session.secrets_masked += secrets

@@ -22,7 +22,7 @@ from sqlalchemy import func
 from session_db.capture.binding import find_session
 from session_db.capture.entries import is_cost, moment_of
 from session_db.capture.record import Entry, OpenStream, StreamName, append_to_stream, new_entries, open_stream, sdk_agent_of
-from session_db.capture.redaction import stored_text
+from session_db.capture.redaction import stored_text, stored_texts
 from session_db.capture.restoring import refuse_masked
 from session_db.crud.erasing import erase_deleted_sessions
 from session_db.crud.sdk_sessions import get_sdk_session, lift_tombstone, sdk_key, session_id_of
@@ -135,7 +135,7 @@ class PostgresSessionStore:
         _writing[key["session_id"]] = self
         self._project_keys[key["session_id"]] = key["project_key"]
         lines: list[Entry] = [(encode_json(entry, f"entries[{number}]"), entry) for number, entry in enumerate(entries)]
-        batch = _Batch(key, lines, [digest(stored_text(text)) for text, _ in lines])
+        batch = _Batch(key, lines, [digest(text) for text in await stored_texts(text for text, _ in lines)])
         named = (*_names(key), digest("".join(batch.digests)))
         batch.places = self._unanswered.pop(named, None)
         try:
