@@ -61,9 +61,9 @@ class Examination:
         check = await _look(inspection)
         if self.fixes_too and check.state != "ok" and inspection.fix is not None:
             self.tell(f"Fixing {inspection.name} …")
-            if (fix := await _fix(inspection.name, inspection.fix)) is not None:
-                self.fixes.append(fix)
-                check = await _look(inspection)
+            fix = await _fix(inspection.name, inspection.fix)
+            self.fixes += [] if fix is None else [fix]
+            check = await _look(inspection)
         self.checks.append(check)
         return check
 
