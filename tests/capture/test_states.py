@@ -19,6 +19,7 @@ from session_db.models import Agent
 from session_db.settings import Settings
 from tests.capture.recorded import BACKGROUND, changed, copy_of
 from tests.databases import Database, PostgreSQL
+from tests.factories import make_agent, make_session
 
 HOST = os.uname().nodename
 SDK_SESSION = "0c6b3c0a-7d31-4b7a-9d13-1f6b1f5b1c11"
@@ -95,6 +96,25 @@ class TestLate:
         assert session is not None
         assert (session.status, session.activity, session.completed_at, phases) == ("active", "working", None, [])
         assert {name: agent.status for name, agent in (await agents()).items()} == {"main": "executing", "Explore": "executing"}
+
+    async def test_that_another_agent_of_a_workflow_went_on_makes_no_end_late(self, settings: Settings) -> None:
+        async with get_async_session() as db:
+            workflow = await make_session(db, session_slug="feature")
+            for agent_type, sdk_session_id in (("plan", SDK_SESSION), ("build", str(BACKGROUND))):
+                await make_agent(db, workflow, agent_type=agent_type, sdk_session_id=sdk_session_id)
+        put(settings, "UserPromptSubmit", LONG_AGO, prompt_id="p")
+        put(settings, "UserPromptSubmit", LONG_AGO, prompt_id="q", session_id=str(BACKGROUND))
+        put(settings, "SessionEnd", LONG_AGO + timedelta(seconds=1), session_id=str(BACKGROUND))
+        put(settings, "Stop", LONG_AGO + timedelta(hours=1))
+        put(settings, "UserPromptSubmit", LONG_AGO + timedelta(hours=1), prompt_id="r")
+        put(settings, "SessionEnd", LONG_AGO)
+        await drain(settings)
+        assert {name: agent.status for name, agent in (await agents(workflow.id)).items()} == {"plan": "complete", "build": "complete"}
+        put(settings, "UserPromptSubmit", LONG_AGO + timedelta(hours=2), prompt_id="s")
+        await drain(settings)
+        put(settings, "SessionEnd", LONG_AGO + timedelta(hours=1), reason="other")
+        await drain(settings)
+        assert (await agents(workflow.id))["plan"].status == "executing"
 
     async def test_one_that_comes_a_little_late_ends_it_all_the_same(self, settings: Settings) -> None:
         put(settings, "Stop", LONG_AGO + timedelta(seconds=30))

@@ -288,17 +288,18 @@ async def _record(db: AsyncSession, events: Sequence[HookEvent], cleared: HookEv
     return len(fresh)
 
 
-async def _last_activity(db: AsyncSession, session: Session, agent: Agent) -> datetime:
-    """Return when something was last known of a session; of one that may have several agents, of this one."""
+async def _last_activity(db: AsyncSession, session: Session, agent: Agent) -> datetime | None:
+    """Return when something last happened in a session; in one that may have several agents, to this one, or None where nothing did."""
     if session.session_type == "chat":
         return session.last_activity
     last = await get_last_agent_logs(db, session.id, agent_id=agent.id, limit=1)
-    return last[0].timestamp if last else session.created_at
+    return last[0].timestamp if last else None
 
 
-def _is_late(event: HookEvent, last_activity: datetime) -> bool:
+def _is_late(event: HookEvent, last_activity: datetime | None) -> bool:
     """Say whether a client's start or end waited on another machine, which sends the others at once, while the session went on."""
-    return event.name in {"SessionStart", "SessionEnd"} and event.captured.captured_at < last_activity - LATE
+    is_of_client = event.name in {"SessionStart", "SessionEnd"}
+    return is_of_client and last_activity is not None and event.captured.captured_at < last_activity - LATE
 
 
 def _first_of_each(events: Sequence[HookEvent]) -> list[HookEvent]:
