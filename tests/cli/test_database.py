@@ -105,6 +105,12 @@ class TestReset:
 
 
 class TestSettings:
+    @pytest.fixture(autouse=True)
+    def no_client_of_the_user(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+        """Let doctor find neither hooks nor transcripts of whoever runs the tests."""
+        monkeypatch.setenv("CLAUDE_CONFIG_DIR", str(tmp_path / "claude"))
+        monkeypatch.setenv("SESSION_DB_CLAUDE_DIRS", str(tmp_path / "claude"))
+
     def test_the_working_directorys_env_file_is_not_read(self, cli: CommandLine, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         (tmp_path / ".env").write_text("SESSION_DB_POOL_SIZE=3\n")
         monkeypatch.chdir(tmp_path)

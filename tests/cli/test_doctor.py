@@ -83,6 +83,7 @@ def doctor(cli: CommandLine, fresh_database: Database, tmp_path: Path, monkeypat
     home.mkdir()
     monkeypatch.setenv("SESSION_DB_HOME", str(home))
     monkeypatch.setenv("CLAUDE_CONFIG_DIR", str(tmp_path / "claude"))
+    monkeypatch.setenv("SESSION_DB_CLAUDE_DIRS", str(tmp_path / "claude"))
     return Doctor(cli, fresh_database, home)
 
 
