@@ -1,6 +1,7 @@
 """Workflows: agents that start and finish, phases that follow one another, and what goes on."""
 
 import asyncio
+from typing import Any
 from uuid import UUID, uuid4
 
 import pytest
@@ -116,11 +117,11 @@ class TestFinishAgent:
         assert (again.sdk_session_id, again.cost, again.completed_at) == ("s", 2, ended)
 
     @pytest.mark.parametrize("other", [{"error": "no"}, {"cost": 2.0}, {"sdk_session_id": "other"}])
-    async def test_another_result_is_a_conflict(self, db: UnitOfWork, other: dict[str, object]) -> None:
+    async def test_another_result_is_a_conflict(self, db: UnitOfWork, other: dict[str, Any]) -> None:
         agent = await crud.start_agent(db, (await workflow(db)).id, "spec")
         await crud.finish_agent(db, agent.id, cost=1.0, sdk_session_id="s")
         with pytest.raises(Conflict, match="has ended already"):
-            await crud.finish_agent(db, agent.id, **other)  # type: ignore[arg-type]  one of them
+            await crud.finish_agent(db, agent.id, **other)
 
     async def test_what_was_only_concluded_gives_way_to_what_is_told(self, db: UnitOfWork) -> None:
         agent = await crud.start_agent(db, (await workflow(db)).id, "spec")

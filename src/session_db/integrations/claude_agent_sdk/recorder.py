@@ -12,7 +12,7 @@ What happens is put into the spool, as the hooks of Claude Code do, so the agent
 import asyncio
 import logging
 import socket
-from collections.abc import AsyncIterable, AsyncIterator
+from collections.abc import AsyncGenerator, AsyncIterable
 from dataclasses import asdict, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar, cast, get_args
@@ -86,7 +86,7 @@ def record(
     return replace(options, session_store=store, hooks=hooks, env=options.env | {RECORDER: "1"})
 
 
-async def recorded(messages: AsyncIterable[Message]) -> AsyncIterator[Message]:
+async def recorded(messages: AsyncIterable[Message]) -> AsyncGenerator[Message, None]:
     """Give the messages of an agent as they come, and record how its turns end: status, error, and the cost that the client reports.
 
     Args:
