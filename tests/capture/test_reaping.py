@@ -220,7 +220,9 @@ class TestAgentsWhoseProcessIsGone:
         await let_pass(timedelta(hours=2))
         assert (await reap(settings)).failed == 0
 
-    @pytest.mark.parametrize(("pid", "host"), [(None, HOST), (2**22 + 1, HOST), (os.getpid(), "elsewhere")])
+    @pytest.mark.parametrize(
+        ("pid", "host"), [(None, HOST), (2**22 + 1, HOST), (os.getpid(), "elsewhere")], ids=["none", "gone", "elsewhere"]
+    )
     async def test_one_that_cannot_be_seen_is_not_noted(self, settings: Settings, pid: int | None, host: str) -> None:
         await tell(settings, "UserPromptSubmit", pid=pid, host=host, prompt="Go on")
         assert PROCESS not in (await agent_of()).metadata_
