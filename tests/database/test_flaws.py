@@ -6,14 +6,15 @@ from collections.abc import Awaitable, Callable
 import pytest
 from sqlalchemy import text
 
+from session_db.cli.server_checks import fix_tables, look_at_tables
 from session_db.database import async_session, get_async_session, init_db
 from session_db.database.connection import close_db
-from session_db.database.flaws import Flaw, list_flaws, mend
+from session_db.database.flaws import Flaw, list_flaws, mend, mending
 from session_db.database.health import server_health
 from session_db.errors import Conflict
 from session_db.settings import use_settings
 from tests.databases import Database
-from tests.factories import make_event, make_session
+from tests.factories import make_agent, make_event, make_session
 
 Execute = Callable[[str], Awaitable[None]]
 
@@ -43,6 +44,8 @@ class TestListFlaws:
     async def test_what_somebody_added_is_none(self, execute: Execute) -> None:
         await execute("CREATE INDEX somebodys ON sessions (host)")
         await execute("CREATE TABLE somebodys_table (id uuid REFERENCES sessions)")
+        await execute("ALTER TABLE sessions ADD CONSTRAINT somebodys_rule CHECK (host <> 'x') NOT VALID")
+        await execute("UPDATE pg_index SET indisvalid = false WHERE indexrelid = 'somebodys'::regclass")
         assert await list_flaws() == []
 
     @pytest.mark.parametrize(
@@ -59,8 +62,11 @@ class TestListFlaws:
         await execute(change)
         assert await problems() == [problem]
 
-    async def test_a_schema_of_its_own_is_looked_at(self, empty_database: Database) -> None:
-        use_settings(empty_database.settings.model_copy(update={"schema_name": "Odd"}))
+    @pytest.mark.parametrize("pooler", [None, "transaction"])
+    async def test_a_schema_of_its_own_is_looked_at(self, empty_database: Database, pooler: str | None) -> None:
+        await init_db()
+        await close_db()
+        use_settings(empty_database.settings.model_copy(update={"schema_name": "Odd", "pooler": pooler}))
         await init_db()
         assert await list_flaws() == []
         async with empty_database.connected() as connection:
@@ -93,15 +99,17 @@ class TestMend:
         self, fresh_database: Database, execute: Execute
     ) -> None:
         async with get_async_session() as db:
-            await make_session(db, host="one")
-            other = await make_session(db, host="one")
+            session = await make_session(db)
+            await make_agent(db, session.id, name="one")
+            other = await make_agent(db, session.id, name="one")
+        await execute("DROP INDEX ix_agents_id")
         with pytest.raises(Exception, match="could not create unique index"):
-            await execute('CREATE UNIQUE INDEX CONCURRENTLY "hosts""" ON sessions (host)')
+            await execute("CREATE UNIQUE INDEX CONCURRENTLY ix_agents_id ON agents (name)")
         (flaw,) = await list_flaws()
         with pytest.raises(Conflict, match="is duplicated"):
             await mend(flaw)
-        assert await problems() == ['index hosts" of sessions is invalid', 'index hosts"_ccnew of sessions was left over']
-        await execute(f"UPDATE sessions SET host = 'two' WHERE id = '{other.id}'")
+        assert await problems() == ["index ix_agents_id of agents is invalid", "index ix_agents_id_ccnew of agents was left over"]
+        await execute(f"UPDATE agents SET name = 'two' WHERE id = '{other.id}'")
         await mend_all()
         assert await list_flaws() == []
 
@@ -137,6 +145,34 @@ class TestMend:
         await open_transaction.commit()
         await open_transaction.close()
         await asyncio.wait_for(mending, 20)
+        assert await list_flaws() == []
+
+    async def test_what_somebody_builds_is_left_to_them(self, fresh_database: Database, execute: Execute) -> None:
+        async with get_async_session() as db:
+            await make_session(db)
+        open_transaction = async_session()
+        await open_transaction.execute(text("UPDATE agents SET name = 'held'"))
+        building = asyncio.create_task(execute("REINDEX INDEX CONCURRENTLY ix_agents_id"))
+        async with asyncio.timeout(10):
+            while not (found := await list_flaws()):
+                await asyncio.sleep(0.02)
+        (flaw,) = found
+        assert (flaw.statement, flaw.is_safe) == (None, True)
+        assert flaw.problem.startswith("index ix_agents_id_ccnew of agents is being built")
+        check = await look_at_tables()
+        assert (check.state, check.remedy) == ("warning", "Wait until what is being built is done, and look again.")
+        assert await fix_tables() is None
+        await open_transaction.commit()
+        await open_transaction.close()
+        await asyncio.wait_for(building, 20)
+        assert await list_flaws() == []
+
+    async def test_two_do_not_meet(self, execute: Execute) -> None:
+        await execute("DROP INDEX ix_agents_id")
+        async with mending():
+            with pytest.raises(Conflict, match="another session-db mends these tables"):
+                await fix_tables()
+        assert (await fix_tables() or "").startswith("CREATE INDEX CONCURRENTLY ix_agents_id")
         assert await list_flaws() == []
 
     async def test_a_table_cannot_be_mended(self, fresh_database: Database) -> None:

@@ -6,7 +6,7 @@ from session_db.cli.checks import FIX, Check, State, some_of
 from session_db.cli.database import revision_state, where
 from session_db.cli.output import count
 from session_db.database import current_revision, database_facts
-from session_db.database.flaws import list_flaws, mend
+from session_db.database.flaws import list_flaws, mend, mending
 from session_db.database.health import server_health
 from session_db.errors import SessionDBError
 
@@ -69,19 +69,27 @@ async def look_at_tables() -> Check:
     flaws = await list_flaws()
     if not flaws:
         return Check("tables", "ok", "all columns, indexes and constraints are there and hold")
+    waiting = [flaw for flaw in flaws if flaw.is_safe and flaw.statement is None]
     by_hand = [flaw.statement or "session-db restore with a backup" for flaw in flaws if not flaw.is_safe]
-    remedies = [FIX] if len(by_hand) < len(flaws) else []
+    remedies = [FIX] if len(by_hand) + len(waiting) < len(flaws) else []
     remedies += [f"By hand: {some_of(by_hand)}"] if by_hand else []
-    return Check("tables", "failed", some_of([flaw.problem for flaw in flaws]), " ".join(remedies))
+    remedies += ["Wait until what is being built is done, and look again."] if waiting else []
+    state: State = "warning" if len(waiting) == len(flaws) else "failed"
+    return Check("tables", state, some_of([flaw.problem for flaw in flaws]), " ".join(remedies))
 
 
 async def fix_tables() -> str | None:
     """Mend one flaw after the other; one that cannot be mended stays, and the next look tells of it."""
-    done, errors = [], []
-    for flaw in [flaw for flaw in await list_flaws() if flaw.is_safe and flaw.statement is not None]:
-        try:
-            await mend(flaw)
-            done.append(str(flaw.statement))
-        except SessionDBError as error:
-            errors.append(f"not done: {error.message}")
+    done: list[str] = []
+    errors: list[str] = []
+    async with mending():
+        for flaw in [flaw for flaw in await list_flaws() if flaw.is_safe and flaw.statement is not None]:
+            # Each takes its time, in which somebody may have begun to build the next one.
+            if flaw not in await list_flaws():
+                continue
+            try:
+                await mend(flaw)
+                done.append(str(flaw.statement))
+            except SessionDBError as error:
+                errors.append(f"not done: {error.message}")
     return "; ".join([*done, *errors]) or None

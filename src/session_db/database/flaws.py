@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 from sqlalchemy import ForeignKeyConstraint, MetaData, Table, text
 from sqlalchemy.dialects.postgresql.base import PGDialect
 from sqlalchemy.exc import DBAPIError
-from sqlalchemy.ext.asyncio import AsyncConnection
+from sqlalchemy.ext.asyncio import AsyncEngine
 from sqlalchemy.schema import AddConstraint, CreateIndex
 
 from session_db.database.connection import create_engine
@@ -17,7 +17,13 @@ from session_db.models import METADATA
 from session_db.settings import get_settings
 
 _INDEXES = text("""
-    SELECT t.relname AS table_name, x.relname AS name, format('%I.%I', n.nspname, x.relname) AS qualified, i.indisvalid AS is_sound
+    SELECT t.relname AS table_name, x.relname AS name, format('%I.%I', n.nspname, x.relname) AS qualified, i.indisvalid AS is_sound,
+           i.indrelid IN (SELECT relid FROM pg_stat_progress_create_index)
+           OR i.indrelid IN (
+               SELECT relation FROM pg_locks
+               WHERE database = (SELECT oid FROM pg_database WHERE datname = current_database())
+                   AND mode = 'ShareUpdateExclusiveLock' AND granted AND pid <> pg_backend_pid()
+           ) AS is_held
     FROM pg_index i
     JOIN pg_class t ON t.oid = i.indrelid
     JOIN pg_class x ON x.oid = i.indexrelid
@@ -44,6 +50,8 @@ _COLUMNS = text("""
 _LEFT_OVER = re.compile(r"_cc(new|old)[0-9]*$")
 """How PostgreSQL names what a rebuilding that was cut off leaves behind."""
 
+_LOCK = "hashtextextended('session_db mending ' || current_schema(), 0)"
+
 _POSTGRESQL = PGDialect()  # type: ignore[no-untyped-call]
 
 
@@ -53,7 +61,7 @@ class Flaw(NamedTuple):
     Attributes:
         problem: what, and where.
         statement: SQL that mends it, or None where no statement does.
-        is_safe: whether writers go on meanwhile, and nothing can be lost.
+        is_safe: whether writers go on meanwhile, and nothing can be lost; without a statement: whether it mends itself.
     """
 
     problem: str
@@ -62,14 +70,36 @@ class Flaw(NamedTuple):
 
 
 async def list_flaws() -> list[Flaw]:
-    """Return what the tables lack of what this version declares, and what in them does not hold; from the catalog alone."""
-    async with _connected() as connection:
+    """Return what the tables lack of what this version declares, and what of it does not hold; from the catalog alone."""
+    # In a transaction: behind a pooler only that has our schema.
+    async with _engine() as engine, engine.begin() as connection:
         tables = {"tables": sorted(METADATA.tables)}
         indexes, constraints, columns = [(await connection.execute(query, tables)).all() for query in (_INDEXES, _CONSTRAINTS, _COLUMNS)]
         schema = await connection.scalar(text("SELECT current_schema()"))
     declared = _declared(str(schema))
     known = {(row.table_name, row.name) for row in (*indexes, *constraints, *columns)}
-    return [*_missing(declared, known), *map(_invalid_index, _unsound(indexes)), *map(_not_validated, _unsound(constraints))]
+    ours = _names(declared)
+    return [
+        *_missing(declared, known),
+        *map(_invalid_index, _unsound(indexes, ours)),
+        *map(_not_validated, _unsound(constraints, ours)),
+    ]
+
+
+@asynccontextmanager
+async def mending() -> AsyncIterator[None]:
+    """Keep others from mending the same tables inside the block.
+
+    Raises:
+        Conflict: another one mends them at this moment.
+    """
+    # A lock of a transaction: a pooler hands the connection on between two.
+    async with _engine() as engine, engine.begin() as connection:
+        if not await connection.scalar(text(f"SELECT pg_try_advisory_xact_lock({_LOCK})")):
+            raise Conflict("another session-db mends these tables at this moment; wait until it is done, and look again.")
+        # The next statement ends the last one's snapshot, for which whoever builds an index would wait.
+        async with connection.begin_nested():
+            yield
 
 
 async def mend(flaw: Flaw) -> None:
@@ -80,7 +110,9 @@ async def mend(flaw: Flaw) -> None:
     """
     if flaw.statement is None:
         raise Conflict(f"{flaw.problem}: no statement mends that.")
-    async with _connected() as connection:
+    async with _engine() as engine, engine.connect() as plain:
+        # An index is built beside writers only outside of a transaction.
+        connection = await plain.execution_options(isolation_level="AUTOCOMMIT")
         try:
             await connection.exec_driver_sql(flaw.statement)
         except DBAPIError as error:
@@ -94,12 +126,10 @@ def _reason(error: DBAPIError) -> str:
 
 
 @asynccontextmanager
-async def _connected() -> AsyncIterator[AsyncConnection]:
-    """Connect without transactions: an index is built beside writers only outside of one."""
+async def _engine() -> AsyncIterator[AsyncEngine]:
     engine = create_engine(get_settings(), pooled=False)
     try:
-        async with engine.connect() as connection:
-            yield await connection.execution_options(isolation_level="AUTOCOMMIT")
+        yield engine
     finally:
         await engine.dispose()
 
@@ -141,11 +171,19 @@ def _no_constraint(constraint: Any) -> Flaw:
     return Flaw(f"constraint {constraint.name} of {constraint.table.name} is missing", statement + waits, is_safe=False)
 
 
-def _unsound(rows: Iterable[Any]) -> list[Any]:
-    return [row for row in rows if not row.is_sound]
+def _names(declared: Iterable[Table]) -> set[tuple[str, str]]:
+    """Return the tables and names of all indexes and constraints that are ours; what others added is theirs."""
+    return {(table.name, str(part.name)) for table in declared for part in (*table.indexes, *table.constraints)}
+
+
+def _unsound(rows: Iterable[Any], ours: set[tuple[str, str]]) -> list[Any]:
+    return [row for row in rows if not row.is_sound and (row.table_name, _LEFT_OVER.sub("", row.name)) in ours]
 
 
 def _invalid_index(row: Any) -> Flaw:
+    if row.is_held:
+        # Its builder waits for us as we wait for it: the server would end one of the two.
+        return Flaw(f"index {row.name} of {row.table_name} is being built, or another command holds its table", None)
     if _LEFT_OVER.search(row.name):
         return Flaw(f"index {row.name} of {row.table_name} was left over", f"DROP INDEX CONCURRENTLY {row.qualified}")
     return Flaw(f"index {row.name} of {row.table_name} is invalid", f"REINDEX INDEX CONCURRENTLY {row.qualified}")
