@@ -116,7 +116,7 @@ class TestList:
         (folder / "linked").symlink_to(project.parent.parent / "outside")
         os.mkfifo(folder / "pipe")
         (folder / os.fsdecode(b"\xff")).write_text("")
-        (folder / ".state.json.0123").write_text("")
+        (folder / ".session-db-0123456789abcdef").write_text("")
         assert len((await listed(client, session))["items"]) == 4
 
     async def test_a_session_without_a_folder_has_none(self, client: AsyncClient, app: FastAPI, project: Path) -> None:

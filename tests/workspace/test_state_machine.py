@@ -55,7 +55,7 @@ def killed(where: str) -> Iterator[None]:
 
     def killed_in_the_file(folder: Folder, name: str, content: bytes, **keywords: Any) -> bool:
         if where == "in the middle of the file":
-            (folder.path / f".{name}.0123456789abcdef").write_bytes(content[: len(content) // 2])
+            (folder.path / ".session-db-0123456789abcdef").write_bytes(content[: len(content) // 2])
             raise Killed
         if where == "before the file":
             raise Killed

@@ -10,10 +10,11 @@ import pytest
 
 from session_db import crud
 from session_db.database import get_async_session, in_transaction
-from session_db.models import AgentCreate, AgentUpdate, SessionCreate
+from session_db.models import AgentCreate, AgentUpdate, SessionCreate, SessionPatch
 from session_db.workspace import syncing
 from session_db.workspace.syncing import How
 from tests.workspace.conftest import SLUG, Project
+from tests.workspace.test_state_machine import killed
 
 
 class TestCreate:
@@ -210,6 +211,28 @@ class TestPlans:
         assert outcome.fields == ["title"]
         assert outcome.note is not None
         assert "plan.json: no JSON at line 1" in outcome.note
+
+    @pytest.mark.parametrize("torn", ["{", "{}", None])
+    @pytest.mark.parametrize("is_killed", [False, True])
+    async def test_one_that_is_read_again_overrules_nothing_newer(self, project: Project, torn: str | None, is_killed: bool) -> None:  # noqa: FBT001  a parameter
+        session = await project.create()
+        plan = project.folder / "plan.json"
+        plan.write_text(json.dumps({"checkpoints": [{"status": "done"}, {}]}))
+        with killed("before the file" if is_killed else "never"):
+            await project.sync()
+        if torn is None:
+            plan.unlink()
+        else:
+            plan.write_text(torn)
+        async with get_async_session() as db:
+            await crud.patch_session(db, session.id, SessionPatch(metadata={"checkpoints": {"total": 5, "done": 3}}))
+        await project.sync()
+        plan.write_text(json.dumps({"checkpoints": [{"status": "done"}, {}]}))
+        await project.sync()
+        assert project.read()["checkpoints"] == {"total": 5, "done": 3}
+        plan.write_text(json.dumps({"checkpoints": [{}] * 6}))
+        await project.sync()
+        assert project.read()["checkpoints"] == {"total": 6, "done": 0}
 
     async def test_a_spec_names_a_session_without_a_title(self, project: Project) -> None:
         await project.create(title=None)

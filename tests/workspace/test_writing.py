@@ -1,5 +1,6 @@
 """What is written after a commit, by whom, and what never is."""
 
+import errno
 import shutil
 from unittest.mock import patch
 
@@ -86,6 +87,20 @@ class TestWriteAfterCommit:
         project.state.write_text(content)
         await project.update(title="Sign in")
         assert project.state.read_text() == content
+
+    async def test_files_of_other_programs_stay_and_what_a_killed_writer_left_goes(self, project: Project) -> None:
+        await project.create()
+        others = {".state.json.swp", ".state.json.tmp", ".session-db-notes", ".session-db-0123456789abcdef.bak"}
+        for name in {*others, ".session-db-0123456789abcdef"}:
+            (project.folder / name).write_text("a draft")
+        await project.update(title="Sign in")
+        assert {path.name for path in project.folder.iterdir()} == {*others, "state.json"}
+
+    @pytest.mark.parametrize("code", [errno.EINVAL, errno.EPERM])
+    async def test_a_folder_of_somebody_unknown_here_is_written(self, project: Project, code: int) -> None:
+        with patch("session_db.workspace.folders.os.fchown", side_effect=OSError(code, "Invalid argument")):
+            await project.create()
+        assert project.read()["title"] == "Authentication"
 
     async def test_the_file_keeps_its_mode(self, project: Project) -> None:
         await project.create()

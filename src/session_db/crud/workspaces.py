@@ -1,7 +1,7 @@
 """Workspaces: what the folder of a session shows, and which folders are behind."""
 
-from collections.abc import Collection
-from typing import NamedTuple
+from collections.abc import Collection, Mapping
+from typing import Any, NamedTuple
 from uuid import UUID
 
 from sqlalchemy import or_, select, update
@@ -75,8 +75,8 @@ async def list_behind(db: AsyncSession, below: Collection[str], *, after: UUID |
     return [Place(*row) for row in await run(db, query.order_by(col(Session.id)).limit(limit))]
 
 
-async def note_synced(db: AsyncSession, session_id: UUID, version: int) -> None:
-    """Note that the folder shows this version, and so its state.json the edits that were made there."""
+async def note_synced(db: AsyncSession, session_id: UUID, version: int, marks: Mapping[str, Any] | None = None) -> None:
+    """Note that the folder shows this version, and so its state.json the edits that were made there, but those that are marked."""
     here = (col(Session.id) == session_id, col(Session.workspace_synced_version) <= version)
-    synced = update(Session).where(*here).values(workspace_synced_version=version, workspace_edits=None)
+    synced = update(Session).where(*here).values(workspace_synced_version=version, workspace_edits=marks or None)
     await db.execute(synced.execution_options(synchronize_session=False))

@@ -12,7 +12,7 @@ from session_db.crud.paging import Page, checked_limit, decode_cursor, encode_cu
 from session_db.crud.workspaces import Place
 from session_db.errors import InvalidInput, NotFound
 from session_db.models.text import shown
-from session_db.workspace.folders import Folder
+from session_db.workspace.folders import Folder, is_temporary
 from session_db.workspace.places import open_session_folder
 
 MAX_BYTES = 16 * 1024 * 1024
@@ -115,7 +115,7 @@ def _walk_below(
 
 def _is_told(name: str) -> bool:
     """Say whether a name can be asked for, and is no file that is just being written."""
-    return name.isprintable() and "\\" not in name and not name.startswith(".state.json.")
+    return name.isprintable() and "\\" not in name and not is_temporary(name)
 
 
 def _artifact(path: tuple[str, ...], status: os.stat_result) -> Artifact:

@@ -3,6 +3,7 @@
 import asyncio
 import errno
 import os
+import re
 import secrets
 import stat
 import sys
@@ -25,6 +26,10 @@ _DIRECTORY = os.O_RDONLY | getattr(os, "O_DIRECTORY", 0) | getattr(os, "O_CLOEXE
 # Without O_NONBLOCK opening a pipe waits until somebody writes to it.
 _FILE = os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_CLOEXEC", 0) | getattr(os, "O_NOFOLLOW", 0)
 _NEW_FILE = os.O_WRONLY | os.O_CREAT | os.O_EXCL | getattr(os, "O_CLOEXEC", 0) | getattr(os, "O_NOFOLLOW", 0)
+
+
+_TEMPORARY = re.compile(r"\.session-db-[0-9a-f]{16}")
+"""Name of a file that is just being written; nobody else names one so, and everything else is somebody's own."""
 
 
 class Stamp(NamedTuple):
@@ -107,7 +112,7 @@ class Folder:
 
     def replace(self, name: str, content: bytes, *, unless_changed_from: Stamp | None) -> bool:
         """Let a file hold this, whole or not at all; return False where it is no longer the one that was read."""
-        temporary = f".{name}.{secrets.token_hex(8)}"
+        temporary = f".session-db-{secrets.token_hex(8)}"
         descriptor = os.open(temporary, _NEW_FILE, 0o666, dir_fd=self.descriptor)
         try:
             with os.fdopen(descriptor, "wb") as file:
@@ -129,15 +134,15 @@ class Folder:
         if before is not None:
             os.fchmod(descriptor, stat.S_IMODE(before.st_mode))
         owner = before or os.fstat(self.descriptor)
-        with suppress(PermissionError):
+        # Nobody here may be who that is, as in a container: then the file is this process's.
+        with suppress(OSError):
             os.fchown(descriptor, owner.st_uid, owner.st_gid)
 
-    def remove_abandoned(self, name: str) -> None:
-        """Remove what killed writers of a file left. The caller holds the lock, so nobody else is at it."""
-        for each in self.names():
-            if each.startswith(f".{name}."):
-                with suppress(OSError):
-                    os.unlink(each, dir_fd=self.descriptor)
+    def remove_abandoned(self) -> None:
+        """Remove what killed writers left. The caller holds the lock, so nobody else is at it."""
+        for name in filter(is_temporary, self.names()):
+            with suppress(OSError):
+                os.unlink(name, dir_fd=self.descriptor)
 
     @asynccontextmanager
     async def locked(self) -> AsyncIterator[None]:
@@ -154,6 +159,11 @@ class Folder:
                     raise Unavailable(f"another process writes in {self.path}; try again.", path=str(self.path))
                 await asyncio.sleep(_LOOK_SECONDS)
             yield
+
+
+def is_temporary(name: str) -> bool:
+    """Say whether a file has this name only while it is written."""
+    return _TEMPORARY.fullmatch(name) is not None
 
 
 def _take(descriptor: int) -> bool:
@@ -202,7 +212,7 @@ def _make(descriptor: int, name: str) -> None:
     with suppress(FileExistsError):
         os.mkdir(name, dir_fd=descriptor)
         above = os.fstat(descriptor)
-        with suppress(PermissionError):
+        with suppress(OSError):
             os.chown(name, above.st_uid, above.st_gid, dir_fd=descriptor, follow_symlinks=False)
 
 

@@ -9,6 +9,9 @@ from session_db.models.table import same_json
 from session_db.workspace.layouts import FIELDS, Values
 from session_db.workspace.state import OF_DATABASE, fingerprint
 
+Marks = dict[str, list[str]]
+"""Edits of files, each marked by what was there and what is."""
+
 _ABSENT = object()
 
 
@@ -29,12 +32,12 @@ class Merged:
     Attributes:
         edits: what is to be changed in the database.
         conflicts: what gave way.
-        marks: which edits of the files are in the database from now on, each marked by what was there and what is.
+        marks: which edits of the files are in the database from now on.
     """
 
     edits: Values
     conflicts: list[Conflict]
-    marks: dict[str, list[str]]
+    marks: Marks
 
 
 def merge(
@@ -53,7 +56,7 @@ def merge(
     """
     edits: Values = {}
     conflicts: list[Conflict] = []
-    marked: dict[str, list[str]] = {}
+    marked: Marks = {}
     base = _part(synced, "state")
     for field in FIELDS:
         told = _told(field, sources, synced, marks or {}, marked)
@@ -89,7 +92,7 @@ def _told(
     sources: Sequence[tuple[str, Values]],
     synced: Mapping[str, Any] | None,
     marks: Mapping[str, Any],
-    marked: dict[str, list[str]],
+    marked: Marks,
 ) -> Any:
     """Return the value that was edited, or absent where none was, and mark every edit there is."""
     edited = []

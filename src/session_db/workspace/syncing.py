@@ -39,7 +39,7 @@ from session_db.workspace.layouts import (
     session_id_in,
     state_values,
 )
-from session_db.workspace.merging import Conflict, merge, put_back
+from session_db.workspace.merging import Conflict, Marks, merge, put_back
 from session_db.workspace.places import STATE
 from session_db.workspace.state import CHECKPOINTS, OF_DATABASE, Synced, checkpoints_of, fingerprint, overlaid, record_of
 
@@ -126,7 +126,7 @@ class Files(NamedTuple):
     Attributes:
         stamp: tells whether state.json is still the one that was read; None: there is none.
         document: what it holds.
-        plan: how far plan.json is built.
+        plan: how far plan.json is built; empty where it says nothing, which is no edit: it may just be written.
         heading: the first one of spec.md.
         note: why plan.json cannot be read.
     """
@@ -146,12 +146,14 @@ class Exchanged(NamedTuple):
         content: the new content of the file, or None where it is as it should be.
         version: what the file shows with that.
         is_noted: whether the database says so already.
+        marks: edits that are in the database and that the file does not show with that, either.
     """
 
     outcome: Outcome
     content: bytes | None
     version: int
     is_noted: bool
+    marks: Marks
 
 
 async def sync_folder(folder: Folder, asked: Asked) -> Outcome:
@@ -167,7 +169,7 @@ async def sync_folder(folder: Folder, asked: Asked) -> Outcome:
         return await _rehearse(folder, asked)
     outcome = None
     async with folder.locked():
-        await asyncio.to_thread(folder.remove_abandoned, STATE)
+        await asyncio.to_thread(folder.remove_abandoned)
         for _ in range(ATTEMPTS):
             files = await asyncio.to_thread(read_files, folder)
             try:
@@ -188,7 +190,7 @@ async def _written(folder: Folder, files: Files, exchanged: Exchanged) -> bool:
             return False
     session_id = exchanged.outcome.session_id
     if session_id is not None and not exchanged.is_noted:
-        await in_transaction(lambda db: note_synced(db, session_id, exchanged.version))
+        await in_transaction(lambda db: note_synced(db, session_id, exchanged.version, exchanged.marks))
     return True
 
 
@@ -243,16 +245,18 @@ async def _exchange(db: UnitOfWork, *, asked: Asked, files: Files) -> Exchanged:
     edits = _with_heading(merged.edits, session, files)
     written = {} if is_new else await _written_before(db, session, synced, record)
     await _apply(db, session, edits)
-    session.workspace_edits = merged.marks or None
+    marks = _marks_of_silent(session, files)
+    session.workspace_edits = {**merged.marks, **marks} or None
     shown = await get_shown(db, session)
     new = record_of(shown)
     conflicts = [] if is_new else merged.conflicts + put_back(record, written, new)
     await _tell(db, session, conflicts, files.stamp)
-    content = _content(files, new)
+    content = _content(files, new, synced)
     action: Action = "created" if is_new else "updated" if edits else "written" if content else "unchanged"
     outcome = Outcome(asked.slug, session.id, action, list(edits), conflicts, files.note)
     version = shown.session.workspace_version
-    return Exchanged(outcome, content, version, not merged.marks and shown.session.workspace_synced_version == version)
+    is_noted = not merged.marks and shown.session.workspace_synced_version == version
+    return Exchanged(outcome, content, version, is_noted, marks)
 
 
 async def _find(db: UnitOfWork, asked: Asked, record: Mapping[str, Any], has_state: bool) -> Session | None:  # noqa: FBT001  one caller
@@ -312,6 +316,12 @@ def _synced_of(record: Mapping[str, Any]) -> dict[str, Any] | None:
         return Synced.model_validate(record.get("synced")).model_dump()
     except ValidationError:
         return None
+
+
+def _marks_of_silent(session: Session, files: Files) -> Marks:
+    """Return the marked edits of a plan.json that says nothing now: when it can be read again, they are none."""
+    marks: Marks = session.workspace_edits or {}
+    return {} if files.plan else {key: mark for key, mark in marks.items() if key.startswith("plan.")}
 
 
 async def _written_before(db: UnitOfWork, session: Session, synced: Mapping[str, Any] | None, record: Mapping[str, Any]) -> dict[str, str]:
@@ -374,21 +384,22 @@ async def _tell(db: UnitOfWork, session: Session, conflicts: list[Conflict], sta
         await append_agent_logs(db, events)
 
 
-def _content(files: Files, new: Mapping[str, Any]) -> bytes | None:
+def _content(files: Files, new: Mapping[str, Any], before: Mapping[str, Any] | None) -> bytes | None:
     """Return what state.json has to hold, or None where it does."""
-    before = record_in(files.document).get("updated_at")
-    if isinstance(before, str) and same_json(_document(files, {**new, "updated_at": before}), files.document):
+    plan = files.plan or (before or {}).get("plan", {})
+    updated_at = record_in(files.document).get("updated_at")
+    if isinstance(updated_at, str) and same_json(_document(files, {**new, "updated_at": updated_at}, plan), files.document):
         return None
-    return format_object(_document(files, new))
+    return format_object(_document(files, new, plan))
 
 
-def _document(files: Files, new: Mapping[str, Any]) -> dict[str, Any]:
+def _document(files: Files, new: Mapping[str, Any], plan: Values) -> dict[str, Any]:
     older = is_older(files.document)
     kept = in_step(files.document, new) if older else files.document
     synced = {
         "state": state_values(new),
         "layout": older_values(kept) if older else {},
-        "plan": files.plan,
+        "plan": plan,
         "database": _fingerprints(new, OF_DATABASE),
     }
     record = overlaid(record_in(files.document), {**new, "synced": synced})
