@@ -1,9 +1,13 @@
 """``session-db cleanup``: what is old goes, and what nobody ends any more is ended."""
 
 import asyncio
+import json
+import os
 
 import pytest
 
+from session_db.capture.spool import spool_of
+from session_db.settings import get_settings
 from tests.cli.conftest import CommandLine
 from tests.databases import Database
 
@@ -69,10 +73,44 @@ class TestOlderThan:
 
     def test_it_says_what_is_missing(self, cli: CommandLine) -> None:
         assert "--older-than 90d" in cli("cleanup", exit_code=2).stderr
-        assert "--older-than 90d" in cli("cleanup", "--reap", "--dry-run", exit_code=2).stderr
+
+
+class TestWhatWaits:
+    """Events that hooks captured, and nobody has written yet."""
+
+    @pytest.fixture
+    def waiting(self, aged: CommandLine, monkeypatch: pytest.MonkeyPatch) -> CommandLine:
+        monkeypatch.setattr("session_db.cli.running.DRAINED_FIRST", 1)
+        told = {"hook_event_name": "UserPromptSubmit", "cwd": "/home/dev/demo", "prompt": "Go on", "transcript_path": ""}
+        for session in aged.json("sessions", "list")["items"]:
+            payload = told | {"session_id": session["session_id"]}
+            spool_of(get_settings()).put(json.dumps(payload).encode(), {}, os.uname().nodename)
+        return aged
+
+    def test_it_is_written_whole_before_anything_goes(self, waiting: CommandLine) -> None:
+        assert waiting.json("cleanup", "--older-than", "90d", "--yes")["sessions"] == 0
+
+    def test_it_is_written_whole_before_anything_is_ended(self, waiting: CommandLine) -> None:
+        assert waiting.json("cleanup", "--reap")["reaped"]["idle"] == 0
+
+    @pytest.mark.parametrize("option", [["--older-than", "90d", "--yes"], ["--reap"]], ids=["older than", "reap"])
+    def test_where_it_cannot_be_written_nothing_goes(self, aged: CommandLine, monkeypatch: pytest.MonkeyPatch, option: list[str]) -> None:
+        async def refuse(*_: object, **__: object) -> None:
+            raise OSError(28, "No space left on device", "spool")
+
+        with monkeypatch.context() as broken:
+            broken.setattr("session_db.capture.drain.drain", refuse)
+            assert "No space left" in aged("cleanup", *option, exit_code=2).stderr
+        assert {session["status"] for session in aged.json("sessions", "list")["items"]} == {"active"}
+        assert len(names(aged)) == 3
 
 
 class TestReap:
+    def test_a_dry_run_of_it_is_refused(self, aged: CommandLine) -> None:
+        for options in ([], ["--older-than", "90d"]):
+            assert "give one of them" in aged("cleanup", "--reap", "--dry-run", *options, exit_code=2).stderr
+        assert {session["status"] for session in aged.json("sessions", "list")["items"]} == {"active"}
+
     def test_it_ends_what_nobody_ends(self, aged: CommandLine) -> None:
         assert aged.json("cleanup", "--reap") == {"reaped": {"idle": 3, "terminated": 0, "failed": 0}}
         assert {session["status"] for session in aged.json("sessions", "list")["items"]} == {"idle"}

@@ -70,13 +70,17 @@ def cleanup(  # noqa: PLR0913, PLR0917  each filter is an option
     """Delete old sessions whole, and end what nobody ends any more. Others may go on writing."""
 
     async def look() -> tuple[Reaped | None, _Old | None]:
+        from session_db.capture.drain import drain  # noqa: PLC0415  what it needs takes time to import, and other commands need none
+
         refuse_bytes(status=status, older_than=older_than)
         before = _moment(older_than, dry_run=dry_run, reaps=reaps)
         refuse_unknown(status, session_type)
+        # What waits may tell that a session goes on: all of it is written, or nothing is ended and nothing goes.
+        await drain(get_settings())
         reaped = await reap(get_settings()) if reaps else None
         return reaped, None if before is None else await _count(_Old(before, status, session_type), shown)
 
-    reaped, old = run(look, as_json=as_json)
+    reaped, old = run(look, as_json=as_json, drains=False)
     if reaped is not None and not as_json:
         console().print(f"{reaped.failed} agents have failed; {reaped.idle} chats are idle now, and {reaped.terminated} terminated.")
     told: dict[str, Any] = {} if reaped is None else {"reaped": asdict(reaped)}
@@ -90,8 +94,10 @@ def cleanup(  # noqa: PLR0913, PLR0917  each filter is an option
 
 def _moment(older_than: str | None, *, dry_run: bool, reaps: bool) -> datetime | None:
     """Return since when nothing happened in old sessions; None where only what nobody ends is to be ended."""
+    if reaps and dry_run:
+        raise InvalidInput("--reap ends sessions, and --dry-run changes nothing; give one of them.")
     if older_than is None:
-        if reaps and not dry_run:
+        if reaps:
             return None
         raise InvalidInput("which sessions are old? Say it with --older-than, e.g. --older-than 90d. --help lists all.")
     span = span_of(older_than)
