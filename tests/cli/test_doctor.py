@@ -319,6 +319,21 @@ class TestCounters:
             ["5 counters were set to what the rows say"],
         )
 
+    def test_an_agent_behind_many_sessions_that_are_over_is_found(self, doctor: Doctor, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setattr("session_db.crud.paging.WALKED", 2)
+
+        async def make(db: UnitOfWork) -> None:
+            for _ in range(5):
+                session = await make_session(db)
+            await make_agent(db, session.id, status="executing")
+
+        doctor.write(make)
+        doctor.sql("UPDATE sessions SET last_activity = now() - interval '9 days'")
+        doctor.sql("UPDATE sessions SET last_activity = now() - interval '8 days' WHERE id IN (SELECT session_id FROM agents)")
+        check = doctor.check("agents")
+        assert check.state == "warning"
+        assert "in 1 session:" in check.found
+
     def test_what_is_gone_is_told_and_no_fix_hides_it(self, doctor: Doctor) -> None:
         async def make(db: UnitOfWork) -> None:
             session = await make_session(db)

@@ -1,7 +1,7 @@
 """The checks of ``doctor`` that ask what is in the tables."""
 
 from collections.abc import Callable
-from datetime import timedelta
+from datetime import datetime, timedelta
 from functools import partial
 from typing import Any
 from uuid import UUID
@@ -18,7 +18,7 @@ from session_db.crud.tokens import ENDED, count_ended_tokens, delete_ended_token
 from session_db.crud.transcripts import get_missing, list_pending_hosts
 from session_db.database import UnitOfWork, get_async_session, in_transaction
 from session_db.database.batches import in_batches
-from session_db.models import Token
+from session_db.models import Session, Token
 from session_db.models.table import now
 from session_db.settings import get_settings, span_of
 
@@ -75,15 +75,17 @@ class Counters:
 
     async def fix(self) -> str | None:
         """Set the counters of each session right under its lock, in short transactions."""
-        wrong = (await self._compare()).wrong
+        minutes_of: dict[UUID, list[datetime]] = {}
+        for each in (await self._compare()).wrong:
+            minutes_of.setdefault(each.session_id, []).extend([] if each.minute is None else [each.minute])
         corrected = 0
-        for session_id in sorted({each.session_id for each in wrong}):
-            minutes = sorted(each.minute for each in wrong if each.session_id == session_id and each.minute is not None)
+        for session_id in sorted(minutes_of):
+            minutes = sorted(minutes_of[session_id])
             for start in range(0, max(len(minutes), 1), MINUTES):
                 corrected += await in_transaction(
                     partial(correct_counters, session_id=session_id, minutes=minutes[start : start + MINUTES])
                 )
-        again = await self._compare_these(sorted({each.session_id for each in wrong}))
+        again = await self._compare_these(sorted(minutes_of))
         self._found = (await self._compare())._replace(wrong=again.wrong)
         return f"{corrected:,} counters were set to what the rows say"
 
@@ -185,8 +187,8 @@ async def look_at_agents() -> Check:
     lost = span_of(get_settings().lost_after)
     if lost is None:
         return Check("agents", "ok", "however long nothing is heard of one, it works (SESSION_DB_LOST_AFTER is never)")
+    silent = await _silent(now() - lost)
     async with get_async_session() as db:
-        silent = await list_unended(db, before=now() - lost, limit=_MANY)
         # A few are named; how many they are in all the sessions, nobody needs to know.
         agents = await list_executing(db, [session.id for session in silent[:10]])
     if not silent:
@@ -194,6 +196,20 @@ async def look_at_agents() -> Check:
     named = some_of([f"{agent.agent_type} {agent.id} of session {agent.session_id}" for agent in agents]) or "no agent is left in them"
     found = f"said to work, and not heard of for {get_settings().lost_after}, in {_number(silent)}: {named}"
     return Check("agents", "warning", found, FIX)
+
+
+async def _silent(before: datetime) -> list[Session]:
+    """Return the sessions in which an agent is said to work, page by page: a page may be empty and have a next one."""
+    silent: list[Session] = []
+    cursor = None
+    while len(silent) < _MANY:
+        async with get_async_session() as db:
+            page = await list_unended(db, before=before, limit=_MANY - len(silent), cursor=cursor)
+        silent += page
+        cursor = page.next_cursor
+        if cursor is None:
+            break
+    return silent
 
 
 async def fix_agents() -> str | None:
