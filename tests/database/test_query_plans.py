@@ -14,8 +14,10 @@ from benchmarks.generator import generate
 from session_db import crud
 from session_db.crud import sdk_sessions, transcripts, usage
 from session_db.crud.agent_logs import get_tool_calls, list_hook_events
+from session_db.crud.cleaning import list_old_sessions
 from session_db.crud.erasing import BATCH
 from session_db.crud.paging import encode_cursor
+from session_db.crud.reaping import list_unended
 from session_db.crud.tokens import is_valid, note_use
 from session_db.database import UnitOfWork
 from session_db.live.heads import read_heads, read_last_active, read_versions
@@ -84,6 +86,18 @@ READS: dict[str, Case] = {
     "list_sessions by a text that none has": walks("ix_sessions_last_activity_id", text="nowhere"),
     "list_sessions by a text and an agent": walks(
         "ix_sessions_agent_name_last_activity_id", "ix_sessions_last_activity_id", agent_name="claude-code", text="nowhere"
+    ),
+    "list_unended": Case(
+        lambda db, _: list_unended(db, before=datetime.now(UTC)),
+        {"ix_sessions_last_activity_id", "ix_agents_session_id_created_at_id", "pk_agents"},
+        (WALKED + PAGE) * DESCENT,
+        sorts=True,
+    ),
+    "list_old_sessions": Case(
+        lambda db, _: list_old_sessions(db, before=datetime.now(UTC)),
+        {"ix_sessions_last_activity_id", "ix_agents_session_id_created_at_id", "pk_agents", "ix_presence_session_id"},
+        2 * (WALKED + PAGE) * DESCENT,
+        sorts=True,
     ),
     "list_sessions by metadata that most have": Case(
         lambda db, _: crud.list_sessions(db, metadata={"git_branch": "main"}), {"ix_sessions_last_activity_id"}, 2 * GLANCED

@@ -4,7 +4,7 @@ from datetime import datetime
 from typing import Any
 from uuid import UUID
 
-from sqlalchemy import ColumnElement, Uuid, func, or_, select, tuple_
+from sqlalchemy import ColumnElement, Uuid, false, func, or_, select, true, tuple_
 from sqlalchemy.ext.asyncio import AsyncSession
 from sqlmodel import col
 
@@ -22,10 +22,19 @@ CLEANED = 100
 
 def is_in_use() -> ColumnElement[bool]:
     """Return the condition that something goes on in a session: an agent works or waits in it, or a client is connected to it."""
-    executing = select(col(Agent.id)).where(col(Agent.session_id) == col(Session.id), col(Agent.status) == "executing").exists()
     living = (col(Presence.session_id) == col(Session.id)) & (col(Presence.expires_at) > func.now())
-    connected = select(col(Presence.connection_id)).where(living).exists()
-    return or_(col(Session.activity).in_(("working", "waiting")), executing, connected)
+    return or_(col(Session.activity).in_(("working", "waiting")), has_executing(), _any(living))
+
+
+def has_executing() -> ColumnElement[bool]:
+    """Return the condition that an agent works in a session."""
+    return _any((col(Agent.session_id) == col(Session.id)) & (col(Agent.status) == "executing"))
+
+
+def _any(condition: ColumnElement[bool]) -> ColumnElement[bool]:
+    """Return the condition that there is such a row."""
+    # Of EXISTS inside of OR the server makes a table of all rows of all sessions; a value it reads for each session that it looks at.
+    return func.coalesce(select(true()).where(condition).limit(1).scalar_subquery(), false())
 
 
 async def cleanup_sessions(  # noqa: PLR0913  filters, each by its name

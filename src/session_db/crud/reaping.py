@@ -13,7 +13,7 @@ from sqlalchemy.ext.asyncio import AsyncSession
 from sqlmodel import col
 
 from session_db.crud.agents import update_agent
-from session_db.crud.cleaning import is_in_use
+from session_db.crud.cleaning import has_executing, is_in_use
 from session_db.crud.locking import lock_session_if_any
 from session_db.crud.paging import Page, decode_cursor, read_page
 from session_db.crud.rows import all_of, run
@@ -72,12 +72,8 @@ async def list_unended(
     query = select(Session).where(col(Session.deleted_at).is_(None), col(Session.last_activity) < before)
     if since is not None:
         query = query.where(col(Session.last_activity) >= since)
-    executing = select(col(Agent.id)).where(col(Agent.session_id) == col(Session.id), col(Agent.status) == "executing").exists()
-    return await _read_oldest(db, query, [or_(_says_it_works(), executing)], limit, cursor)
-
-
-def _says_it_works() -> Any:
-    return col(Session.activity).in_(("working", "waiting"))
+    says_it_works = col(Session.activity).in_(("working", "waiting"))
+    return await _read_oldest(db, query, [or_(says_it_works, has_executing())], limit, cursor)
 
 
 async def list_executing(db: AsyncSession, session_ids: Collection[UUID]) -> list[Agent]:
