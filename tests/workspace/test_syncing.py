@@ -214,7 +214,7 @@ class TestPlans:
 
     @pytest.mark.parametrize("torn", ["{", "{}", None])
     @pytest.mark.parametrize("is_killed", [False, True])
-    async def test_one_that_is_read_again_overrules_nothing_newer(self, project: Project, torn: str | None, is_killed: bool) -> None:  # noqa: FBT001  a parameter
+    async def test_one_that_is_read_again_overrules_nothing_newer(self, project: Project, torn: str | None, is_killed: bool) -> None:
         session = await project.create()
         plan = project.folder / "plan.json"
         plan.write_text(json.dumps({"checkpoints": [{"status": "done"}, {}]}))

@@ -1,18 +1,23 @@
 """What is written after a commit, by whom, and what never is."""
 
+import asyncio
 import errno
 import shutil
-from unittest.mock import patch
+import time
+from unittest.mock import AsyncMock, patch
 
 import pytest
 
 from session_db import crud
 from session_db.crud.agents import end_agents_below
+from session_db.crud.locking import lock_session
 from session_db.crud.workspaces import get_place
 from session_db.database import get_async_session
 from session_db.models import AgentCreate, AgentUpdate, SessionUpdate
 from session_db.models.table import now
-from session_db.workspace.writing import write_behind
+from session_db.workspace import syncing
+from session_db.workspace.folders import LOCK_SECONDS, open_folder
+from session_db.workspace.writing import write_after_commit, write_behind
 from tests.factories import make_agent, make_event, make_session
 from tests.workspace.conftest import Project
 
@@ -95,6 +100,37 @@ class TestWriteAfterCommit:
             (project.folder / name).write_text("a draft")
         await project.update(title="Sign in")
         assert {path.name for path in project.folder.iterdir()} == {*others, "state.json"}
+
+    async def test_waits_for_a_lock_of_the_database_only_so_long(self, project: Project, caplog: pytest.LogCaptureFixture) -> None:
+        session = await project.create()
+        async with get_async_session() as db:
+            await lock_session(db, session.id)
+            async with asyncio.timeout(20):
+                await write_after_commit(session.id, is_new=False)
+        assert "lock timeout" in caplog.text
+
+    async def test_waits_for_another_writer_of_the_folder_only_so_long(self, project: Project, caplog: pytest.LogCaptureFixture) -> None:
+        await project.create()
+        with open_folder(project.folder) as folder:
+            async with folder.locked():
+                began = time.monotonic()
+                await project.update(title="Sign in")
+                assert time.monotonic() - began < LOCK_SECONDS
+        assert "another process writes" in caplog.text
+        assert project.read()["title"] == "Authentication"
+
+    async def test_who_waited_for_another_writer_writes_nothing_that_is_there_already(
+        self, project: Project, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        session = await project.create()
+        exchange = AsyncMock(wraps=syncing._exchange)
+        monkeypatch.setattr(syncing, "_exchange", exchange)
+        with open_folder(project.folder) as folder:
+            async with folder.locked():
+                writer = asyncio.create_task(write_after_commit(session.id, is_new=False))
+                await asyncio.sleep(0.1)
+            await writer
+        assert exchange.await_count == 0
 
     @pytest.mark.parametrize("code", [errno.EINVAL, errno.EPERM])
     async def test_a_folder_of_somebody_unknown_here_is_written(self, project: Project, code: int) -> None:

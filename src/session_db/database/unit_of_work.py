@@ -8,7 +8,7 @@ from contextlib import asynccontextmanager
 from types import TracebackType
 from typing import Any, TypeVar
 
-from sqlalchemy import Result, event
+from sqlalchemy import Result, event, text
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.ext.asyncio import AsyncSession as SQLAlchemyAsyncSession
 from sqlalchemy.orm import ORMExecuteState, Session, UOWTransaction
@@ -126,11 +126,21 @@ async def get_async_session() -> AsyncIterator[UnitOfWork]:
         await db.close()
 
 
-async def in_transaction(work: Callable[[UnitOfWork], Awaitable[Returned]], *, attempts: int = 5) -> Returned:
-    """Run work in a transaction of its own and commit it; run it again where the database ended it for the sake of another one."""
+async def in_transaction(
+    work: Callable[[UnitOfWork], Awaitable[Returned]], *, attempts: int = 5, lock_seconds: float | None = None
+) -> Returned:
+    """Run work in a transaction of its own and commit it; run it again where the database ended it for the sake of another one.
+
+    Args:
+        work: what is done; it may be called again.
+        attempts: how often at most.
+        lock_seconds: how long it waits for each lock; unset: as long as the server lets it.
+    """
     for attempt in range(1, attempts + 1):
         try:
             async with get_async_session() as db:
+                if lock_seconds is not None:
+                    await db.execute(text(f"SET LOCAL lock_timeout = '{round(lock_seconds * 1000)}ms'"))
                 return await work(db)
         except DBAPIError as error:
             if attempt == attempts or getattr(error.driver_exception, "sqlstate", None) not in _TO_BE_REPEATED:

@@ -35,21 +35,36 @@ def parse_object(content: bytes, name: str) -> dict[str, Any]:
     return document
 
 
-def format_object(document: dict[str, Any]) -> bytes:
-    """Write an object for people, in UTF-8; a lone surrogate in it as it was written, escaped."""
-    try:
-        text = json.dumps(document, indent=2, ensure_ascii=False, allow_nan=False)
-        return f"{text}\n".encode()
-    except UnicodeEncodeError:
-        return f"{json.dumps(document, indent=2, allow_nan=False)}\n".encode()
+def format_object(document: dict[str, Any], name: str) -> bytes:
+    """Write an object for people, in UTF-8, or in one line where it is too large so; a lone surrogate in it as it was written, escaped.
+
+    Raises:
+        InvalidInput: it is too large to be read again.
+    """
+    content = _encoded(_FOR_PEOPLE, document) or _encoded(_IN_ONE_LINE, document)
+    if content is None:
+        raise InvalidInput(f"{name} would get more than {MAX_BYTES:,} bytes; make it smaller.", limit=MAX_BYTES)
+    return content
+
+
+def _encoded(encoder: json.JSONEncoder, document: dict[str, Any]) -> bytes | None:
+    """Return a document as a file holds it, or None where that is too large."""
+    parts, size = [], 1
+    for part in encoder.iterencode(document):
+        # Only lone surrogates are no UTF-8, and in JSON they are escaped so, too.
+        parts.append(part.encode(errors="backslashreplace"))
+        size += len(parts[-1])
+        if size > MAX_BYTES:
+            return None
+    return b"".join(parts) + b"\n"
 
 
 def _without_twins(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    members = dict(pairs)
-    if len(members) < len(pairs):
-        names = [name for name, _ in pairs]
-        twin = next(name for name in names if names.count(name) > 1)
-        raise ValueError(f"has the key {twin[:100]!r} twice; remove one of them")
+    members: dict[str, Any] = {}
+    for name, value in pairs:
+        if name in members:
+            raise ValueError(f"has the key {name[:100]!r} twice; remove one of them")
+        members[name] = value
     return members
 
 
@@ -65,3 +80,5 @@ def _refuse_constant(word: str) -> None:
 
 
 _DECODER = json.JSONDecoder(object_pairs_hook=_without_twins, parse_float=_finite, parse_constant=_refuse_constant)
+_FOR_PEOPLE = json.JSONEncoder(ensure_ascii=False, allow_nan=False, indent=2)
+_IN_ONE_LINE = json.JSONEncoder(ensure_ascii=False, allow_nan=False, separators=(",", ":"))

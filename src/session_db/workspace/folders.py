@@ -145,20 +145,22 @@ class Folder:
                 os.unlink(name, dir_fd=self.descriptor)
 
     @asynccontextmanager
-    async def locked(self) -> AsyncIterator[None]:
-        """Let no other process of ours write here inside the block.
+    async def locked(self, seconds: float = LOCK_SECONDS) -> AsyncIterator[bool]:
+        """Let no other process of ours write here inside the block, and say whether one had to be waited for.
 
         Raises:
             Unavailable: somebody else is at it for too long.
         """
-        deadline = time.monotonic() + LOCK_SECONDS
+        deadline = time.monotonic() + seconds
+        has_waited = False
         # The lock belongs to a descriptor of its own, so that two writers of one process exclude each other, too.
         with self.below(".") as own:
             while not _take(own.descriptor):
                 if time.monotonic() > deadline:
                     raise Unavailable(f"another process writes in {self.path}; try again.", path=str(self.path))
                 await asyncio.sleep(_LOOK_SECONDS)
-            yield
+                has_waited = True
+            yield has_waited
 
 
 def is_temporary(name: str) -> bool:

@@ -5,11 +5,11 @@ is behind.
 """
 
 import asyncio
-from collections.abc import Container, Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
-from typing import Any, Literal, NamedTuple
+from typing import Any, Literal, NamedTuple, TypeVar
 from uuid import UUID
 
 from pydantic import ValidationError
@@ -17,38 +17,36 @@ from pydantic import ValidationError
 from session_db.crud import append_agent_logs, update_session
 from session_db.crud.locking import lock_session_if_any
 from session_db.crud.sessions import get_session_by_slug
-from session_db.crud.workspaces import get_shown, note_synced
+from session_db.crud.workspaces import get_place, get_shown, note_synced
 from session_db.database import UnitOfWork, async_session, in_transaction
 from session_db.errors import Conflict as ConflictError
 from session_db.errors import InvalidInput, NotFound, Unavailable
 from session_db.ids import derived_id
 from session_db.models import AgentLogCreate, Session, SessionUpdate
-from session_db.models.table import same_json
 from session_db.workspace.beginning import WasDeleted, begin_session
-from session_db.workspace.documents import MAX_BYTES, format_object, parse_object
-from session_db.workspace.folders import Folder, Stamp
+from session_db.workspace.contents import Files, fingerprints, new_content, read_files
+from session_db.workspace.folders import LOCK_SECONDS, Folder, Stamp
 from session_db.workspace.layouts import (
-    RECORD,
     Values,
-    heading_of,
-    in_step,
     is_older,
     older_values,
-    plan_values,
     record_in,
     session_id_in,
     state_values,
 )
 from session_db.workspace.merging import Conflict, Marks, merge, put_back
 from session_db.workspace.places import STATE
-from session_db.workspace.state import CHECKPOINTS, OF_DATABASE, Synced, checkpoints_of, fingerprint, overlaid, record_of
+from session_db.workspace.state import CHECKPOINTS, Synced, checkpoints_of, record_of
 
-SPEC, PLAN = "spec.md", "plan.json"
+Returned = TypeVar("Returned")
+
+COMMITTER_LOCK_SECONDS = 1.0
+COMMITTER_FOLDER_SECONDS = 0.3
+"""How long whoever has just committed waits for somebody else's lock, in the database and of the folder; then it is written later."""
 
 ATTEMPTS = 5
 """How often a sync begins anew because somebody edited the file while it worked."""
 
-_SPEC_BYTES = 16_384
 CONFLICT = "WorkspaceConflict"
 """Type of the event that says what gave way."""
 
@@ -82,6 +80,7 @@ class Asked:
         slug: the folder's name.
         session_id: only this session; None: whichever the files tell of.
         must_name: only where the state.json that is there names it.
+        version: done where somebody else let the folder show this version meanwhile, and soon given up; None: neither.
         how: how.
     """
 
@@ -89,6 +88,7 @@ class Asked:
     slug: str
     session_id: UUID | None = None
     must_name: bool = False
+    version: int | None = None
     how: How = PLAINLY
 
 
@@ -118,24 +118,6 @@ class Outcome:
             return self
         both = {"fields": before.fields + self.fields, "conflicts": before.conflicts + self.conflicts}
         return replace(self, action=before.action, **both)  # type: ignore[arg-type]
-
-
-class Files(NamedTuple):
-    """What is in a folder.
-
-    Attributes:
-        stamp: tells whether state.json is still the one that was read; None: there is none.
-        document: what it holds.
-        plan: how far plan.json is built; empty where it says nothing, which is no edit: it may just be written.
-        heading: the first one of spec.md.
-        note: why plan.json cannot be read.
-    """
-
-    stamp: Stamp | None
-    document: dict[str, Any]
-    plan: Values
-    heading: str | None
-    note: str | None
 
 
 class Exchanged(NamedTuple):
@@ -168,21 +150,36 @@ async def sync_folder(folder: Folder, asked: Asked) -> Outcome:
     if asked.how.is_rehearsal:
         return await _rehearse(folder, asked)
     outcome = None
-    async with folder.locked():
+    async with folder.locked(LOCK_SECONDS if asked.version is None else COMMITTER_FOLDER_SECONDS) as has_waited:
+        if has_waited and await _is_shown(asked):
+            return Outcome(asked.slug, asked.session_id, "unchanged")
         await asyncio.to_thread(folder.remove_abandoned)
         for _ in range(ATTEMPTS):
             files = await asyncio.to_thread(read_files, folder)
             try:
-                exchanged = await in_transaction(partial(_exchange, asked=asked, files=files))
+                exchanged = await _in_transaction(asked, partial(_exchange, asked=asked, files=files))
             except WasDeleted as error:
                 return Outcome(asked.slug, error.details["session_id"], "deleted")
             outcome = exchanged.outcome.after(outcome)
-            if await _written(folder, files, exchanged):
+            if await _written(folder, asked, files, exchanged):
                 return outcome
     raise Unavailable(f"{folder.path / STATE} is edited all the time; try again.", path=str(folder.path))
 
 
-async def _written(folder: Folder, files: Files, exchanged: Exchanged) -> bool:
+async def _in_transaction(asked: Asked, work: Callable[[UnitOfWork], Awaitable[Returned]]) -> Returned:
+    return await in_transaction(work, lock_seconds=None if asked.version is None else COMMITTER_LOCK_SECONDS)
+
+
+async def _is_shown(asked: Asked) -> bool:
+    """Say whether the folder shows by now what it was to show."""
+    session_id, version = asked.session_id, asked.version
+    if session_id is None or version is None:
+        return False
+    place = await _in_transaction(asked, lambda db: get_place(db, session_id))
+    return place is not None and place.workspace_synced_version >= version
+
+
+async def _written(folder: Folder, asked: Asked, files: Files, exchanged: Exchanged) -> bool:
     """Write the file where it is to be written, and say whether nobody else did meanwhile."""
     if exchanged.content is not None:
         write = partial(folder.replace, STATE, exchanged.content, unless_changed_from=files.stamp)
@@ -190,7 +187,7 @@ async def _written(folder: Folder, files: Files, exchanged: Exchanged) -> bool:
             return False
     session_id = exchanged.outcome.session_id
     if session_id is not None and not exchanged.is_noted:
-        await in_transaction(lambda db: note_synced(db, session_id, exchanged.version, exchanged.marks))
+        await _in_transaction(asked, lambda db: note_synced(db, session_id, exchanged.version, exchanged.marks))
     return True
 
 
@@ -203,33 +200,6 @@ async def _rehearse(folder: Folder, asked: Asked) -> Outcome:
             return Outcome(asked.slug, error.details["session_id"], "deleted")
         finally:
             await db.rollback()
-
-
-def read_files(folder: Folder) -> Files:
-    """Read what a folder says of its session."""
-    stamp = folder.stamp(STATE)
-    content = folder.read(STATE, MAX_BYTES)
-    document = {} if content is None else parse_object(content, STATE)
-    plan, note = _read_plan(folder)
-    return Files(None if content is None else stamp, document, plan, _read_heading(folder), note)
-
-
-def _read_plan(folder: Folder) -> tuple[Values, str | None]:
-    try:
-        content = folder.read(PLAN, MAX_BYTES)
-        return ({} if content is None else plan_values(parse_object(content, PLAN))), None
-    except InvalidInput as error:
-        return {}, error.message
-    except OSError as error:
-        return {}, f"{PLAN} cannot be read: {error.strerror}"
-
-
-def _read_heading(folder: Folder) -> str | None:
-    try:
-        content = folder.read(SPEC, _SPEC_BYTES, cut=True)
-    except (InvalidInput, OSError):
-        return None
-    return None if content is None else heading_of(content)
 
 
 async def _exchange(db: UnitOfWork, *, asked: Asked, files: Files) -> Exchanged:
@@ -251,7 +221,7 @@ async def _exchange(db: UnitOfWork, *, asked: Asked, files: Files) -> Exchanged:
     new = record_of(shown)
     conflicts = [] if is_new else merged.conflicts + put_back(record, written, new)
     await _tell(db, session, conflicts, files.stamp)
-    content = _content(files, new, synced)
+    content = await asyncio.to_thread(new_content, files, new, synced)
     action: Action = "created" if is_new else "updated" if edits else "written" if content else "unchanged"
     outcome = Outcome(asked.slug, session.id, action, list(edits), conflicts, files.note)
     version = shown.session.workspace_version
@@ -329,11 +299,7 @@ async def _written_before(db: UnitOfWork, session: Session, synced: Mapping[str,
     if synced is not None:
         known: dict[str, str] = synced["database"]
         return known
-    return _fingerprints(record_of(await get_shown(db, session)), record)
-
-
-def _fingerprints(record: Mapping[str, Any], keys: Container[str]) -> dict[str, str]:
-    return {key: fingerprint(key, record[key]) for key in OF_DATABASE if key in keys}
+    return fingerprints(record_of(await get_shown(db, session)), record)
 
 
 def _sources(files: Files, record: Mapping[str, Any]) -> list[tuple[str, Values]]:
@@ -382,25 +348,3 @@ async def _tell(db: UnitOfWork, session: Session, conflicts: list[Conflict], sta
     ]
     if events:
         await append_agent_logs(db, events)
-
-
-def _content(files: Files, new: Mapping[str, Any], before: Mapping[str, Any] | None) -> bytes | None:
-    """Return what state.json has to hold, or None where it does."""
-    plan = files.plan or (before or {}).get("plan", {})
-    updated_at = record_in(files.document).get("updated_at")
-    if isinstance(updated_at, str) and same_json(_document(files, {**new, "updated_at": updated_at}, plan), files.document):
-        return None
-    return format_object(_document(files, new, plan))
-
-
-def _document(files: Files, new: Mapping[str, Any], plan: Values) -> dict[str, Any]:
-    older = is_older(files.document)
-    kept = in_step(files.document, new) if older else files.document
-    synced = {
-        "state": state_values(new),
-        "layout": older_values(kept) if older else {},
-        "plan": plan,
-        "database": _fingerprints(new, OF_DATABASE),
-    }
-    record = overlaid(record_in(files.document), {**new, "synced": synced})
-    return {**kept, RECORD: record} if older else record

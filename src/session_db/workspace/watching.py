@@ -13,9 +13,10 @@ from session_db.database.violations import DRIVER_ERRORS
 from session_db.errors import NotFound, Unavailable
 from session_db.live import Lagged, get_hub
 from session_db.models.sessions import normalised_directory
+from session_db.workspace.contents import PLAN, SPEC
 from session_db.workspace.places import SESSIONS, STATE
 from session_db.workspace.projects import Report, sync_one, sync_project
-from session_db.workspace.syncing import PLAINLY, PLAN, SPEC, How
+from session_db.workspace.syncing import PLAINLY, How
 from session_db.workspace.writing import write_behind
 
 LOOK_SECONDS = 5.0

@@ -6,10 +6,10 @@ from pathlib import Path
 from uuid import UUID
 
 from session_db.crud.workspaces import Place, get_place, list_behind
-from session_db.database import async_session
+from session_db.database import async_session, in_transaction
 from session_db.errors import NotFound
 from session_db.workspace.places import open_session_folder
-from session_db.workspace.syncing import Asked, Outcome, sync_folder
+from session_db.workspace.syncing import COMMITTER_LOCK_SECONDS, Asked, Outcome, sync_folder
 
 BEHIND_A_PAGE = 100
 
@@ -24,8 +24,7 @@ async def write_after_commit(session_id: UUID, *, is_new: bool) -> None:
         is_new: it was given its folder, which is made. Any other folder is touched only where its state.json names the session.
     """
     try:
-        async with async_session() as db:
-            place = await get_place(db, session_id)
+        place = await in_transaction(lambda db: get_place(db, session_id), lock_seconds=COMMITTER_LOCK_SECONDS)
         if place is not None:
             await _write(place, is_new=is_new)
     except Exception as error:  # noqa: BLE001  whatever it is, what the caller wanted is committed.
@@ -54,7 +53,7 @@ async def write_behind(below: Collection[Path]) -> list[Outcome]:
 
 async def _write(place: Place, *, is_new: bool = False) -> Outcome | None:
     """Sync the folder of a session, or return None where it is on another machine."""
-    asked = Asked(place.working_dir, place.session_slug, place.id, must_name=not is_new)
+    asked = Asked(place.working_dir, place.session_slug, place.id, must_name=not is_new, version=place.workspace_version)
     try:
         with open_session_folder(place, make=is_new) as folder:
             return await sync_folder(folder, asked)
