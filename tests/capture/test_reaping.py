@@ -20,7 +20,7 @@ from session_db.capture.reaping import PROCESS, Reaped, reap
 from session_db.capture.spool import spool_of
 from session_db.crud.agents import FELL_SILENT, PROCESS_GONE
 from session_db.crud.reaping import may_reap, settle_chats
-from session_db.database import async_session, get_async_session
+from session_db.database import UnitOfWork, async_session, get_async_session
 from session_db.models import Agent, Session, SessionUpdate
 from session_db.settings import Settings
 from tests.databases import Database
@@ -207,6 +207,24 @@ class TestAgentsWhoseProcessIsGone:
         await let_pass(timedelta(minutes=3))
         assert (await reap(settings)).failed == 1
 
+    async def test_one_whose_process_is_hidden_works_on(
+        self, settings: Settings, client: subprocess.Popen[bytes], monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        await tell(settings, "UserPromptSubmit", pid=client.pid, prompt="Go on")
+        await let_pass(timedelta(minutes=3))
+        # As where /proc is mounted with hidepid, and the process is somebody else's.
+        monkeypatch.setattr("session_db.capture.reaping._started", lambda _: None)
+        assert (await reap(settings)).failed == 0
+        client.kill()
+        client.wait()
+        assert (await reap(settings)).failed == 1
+
+    async def test_one_whose_process_lives_is_silent_as_long_as_it_likes(self, settings: Settings, client: subprocess.Popen[bytes]) -> None:
+        await tell(settings, "UserPromptSubmit", pid=client.pid, prompt="Go on")
+        await let_pass(timedelta(days=3))
+        assert await reap(settings) == Reaped()
+        assert await states() == ("active", "working", "executing", None)
+
     @pytest.mark.parametrize("other", [{"host": "elsewhere"}, {"boot": "another"}, {"space": "pid:[1]"}])
     async def test_one_that_is_not_of_this_machine_is_left_to_its_silence(
         self, settings: Settings, client: subprocess.Popen[bytes], other: dict[str, str]
@@ -240,6 +258,31 @@ class TestAgentsWhoseProcessIsGone:
             await make_agent(db, session_id, status="executing", metadata={PROCESS: noted})
         await let_pass(timedelta(hours=1), session_id)
         assert (await reap(settings)).failed == 0
+
+
+class TestOneThatIsBroken:
+    async def test_the_others_are_reaped(
+        self, settings: Settings, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+    ) -> None:
+        sessions = [await chat(timedelta(0)) for _ in range(3)]
+        for session_id in sessions:
+            async with get_async_session() as db:
+                await crud.start_agent(db, session_id, "main")
+            await let_pass(timedelta(days=2), session_id)
+
+        async def update(db: UnitOfWork, session_id: UUID, *arguments: Any, **options: Any) -> Any:
+            if session_id == sessions[0]:
+                await db.execute(text("SELECT 1 / 0"))
+            return await crud.update_session(db, session_id, *arguments, **options)
+
+        monkeypatch.setattr("session_db.crud.reaping.update_session", update)
+        assert await reap(settings) == Reaped(idle=2, failed=2)
+        assert f"session {sessions[0]} could not be reaped" in caplog.text
+        assert [(await states(session_id))[:3] for session_id in sessions] == [
+            ("active", "idle", "executing"),
+            ("idle", "lost", "failed"),
+            ("idle", "lost", "failed"),
+        ]
 
 
 class TestWakingUp:

@@ -11,7 +11,7 @@ from uuid import UUID
 from session_db.capture.hook_events import HookEvent
 from session_db.crud.agents import FELL_SILENT, PROCESS_GONE
 from session_db.crud.paging import Page
-from session_db.crud.reaping import fail_agents, list_executing, list_unended, may_reap, settle_chats
+from session_db.crud.reaping import each_alone, fail_agents, list_executing, list_unended, may_reap, settle_chats
 from session_db.database import UnitOfWork, in_transaction
 from session_db.models import Agent, Session
 from session_db.models.table import now
@@ -85,8 +85,11 @@ async def _settle(status: Literal["active", "idle"], before: datetime) -> int:
 async def _fail_silent(since: datetime | None, before: datetime) -> int:
     async def fail(db: UnitOfWork, cursor: str | None) -> tuple[int, str | None]:
         page = await list_unended(db, since=since, before=before, cursor=cursor)
-        failed = [await fail_agents(db, session_id, FELL_SILENT, before=before) for session_id in _in_order(page)]
-        return sum(failed), page.next_cursor
+        silent: dict[UUID, list[UUID]] = {session_id: [] for session_id in _in_order(page)}
+        for agent in await list_executing(db, silent):
+            if not _lives(agent.metadata_.get(PROCESS)):
+                silent[agent.session_id].append(agent.id)
+        return await _fail_each(db, silent, FELL_SILENT, before), page.next_cursor
 
     return await _through(fail)
 
@@ -100,10 +103,16 @@ async def _fail_gone(since: datetime | None, before: datetime) -> int:
         for agent in await list_executing(db, _in_order(page)):
             if _is_gone(agent.metadata_.get(PROCESS)):
                 gone.setdefault(agent.session_id, []).append(agent.id)
-        failed = [await fail_agents(db, session_id, PROCESS_GONE, before=before, agent_ids=ids) for session_id, ids in gone.items()]
-        return sum(failed), page.next_cursor
+        return await _fail_each(db, gone, PROCESS_GONE, before), page.next_cursor
 
     return await _through(fail)
+
+
+async def _fail_each(db: UnitOfWork, agents: dict[UUID, list[UUID]], reason: str, before: datetime) -> int:
+    """Let agents of several sessions have failed, and return how many."""
+    return sum(
+        await each_alone(db, agents, lambda session_id: fail_agents(db, session_id, reason, before=before, agent_ids=agents[session_id]))
+    )
 
 
 def _in_order(page: Page[Session]) -> list[UUID]:
@@ -127,9 +136,28 @@ async def _through(work: Callable[[UnitOfWork, str | None], Awaitable[tuple[int,
 
 def _is_gone(process: Any) -> bool:
     """Say whether a process was one of this machine, and is no more."""
-    if not isinstance(process, dict) or not _machine().items() <= process.items():
+    if not isinstance(process, dict) or not _machine().items() <= process.items() or not str(process.get("pid")).isdecimal():
         return False
-    return _started(str(process.get("pid"))) != process.get("started")
+    pid = str(process.get("pid"))
+    started = _started(pid)
+    return _has_ended(pid) if started is None else started != process.get("started")
+
+
+def _has_ended(pid: str) -> bool:
+    """Say whether there is no such process: the files of one that belongs to somebody else may be hidden."""
+    try:
+        os.kill(int(pid), 0)
+    except ProcessLookupError:
+        return True
+    except (PermissionError, OverflowError):
+        return False
+    return False
+
+
+def _lives(process: Any) -> bool:
+    """Say whether a process is one of this machine, and can be seen to go on."""
+    is_of_here = isinstance(process, dict) and _machine().items() <= process.items()
+    return is_of_here and process.get("started") is not None and _started(str(process.get("pid"))) == process["started"]
 
 
 def _machine() -> dict[str, str]:

@@ -3,9 +3,11 @@
 Each session is looked at again under its lock, so that one that something happened in meanwhile is left.
 """
 
-from collections.abc import Collection
+import logging
+from collections.abc import Awaitable, Callable, Collection
 from datetime import datetime
-from typing import Any, Literal
+from itertools import chain
+from typing import Any, Literal, TypeVar
 from uuid import UUID
 
 from sqlalchemy import or_, select, text, tuple_
@@ -18,7 +20,12 @@ from session_db.crud.locking import lock_session_if_any
 from session_db.crud.paging import Page, decode_cursor, read_page
 from session_db.crud.rows import all_of, run
 from session_db.crud.sessions import update_session
+from session_db.errors import Unavailable
 from session_db.models import Agent, AgentUpdate, Session, SessionUpdate
+
+logger = logging.getLogger(__name__)
+
+Done = TypeVar("Done")
 
 REAPED = 50
 """Sessions that one call changes: their locks are held until the commit."""
@@ -41,14 +48,30 @@ async def settle_chats(
     query = select(Session).where(col(Session.deleted_at).is_(None), col(Session.status) == status, col(Session.last_activity) < before)
     page = await _read_oldest(db, query, [~is_in_use()], limit, cursor)
     following = "idle" if status == "active" else "terminated"
-    settled = []
-    for session_id in sorted(session.id for session in page):
+
+    async def settle(session_id: UUID) -> list[UUID]:
         session = await lock_session_if_any(db, session_id)
         if session is None or session.status != status or session.last_activity >= before or await _is_in_use(db, session_id):
-            continue
+            return []
         await update_session(db, session_id, SessionUpdate(status=following), moment=session.last_activity)
-        settled.append(session_id)
-    return Page(settled, page.next_cursor)
+        return [session_id]
+
+    settled = await each_alone(db, sorted(session.id for session in page), settle)
+    return Page(list(chain.from_iterable(settled)), page.next_cursor)
+
+
+async def each_alone(db: AsyncSession, session_ids: Collection[UUID], work: Callable[[UUID], Awaitable[Done]]) -> list[Done]:
+    """Do work for each session behind a savepoint, and return what came of it: one for which it fails keeps nobody from the others."""
+    done = []
+    for session_id in session_ids:
+        try:
+            async with db.begin_nested():
+                done.append(await work(session_id))
+        except Unavailable:
+            raise
+        except Exception:
+            logger.warning("session %s could not be reaped, and is passed over", session_id, exc_info=True)
+    return done
 
 
 async def _is_in_use(db: AsyncSession, session_id: UUID) -> bool:
