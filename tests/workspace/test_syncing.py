@@ -1,5 +1,6 @@
 """A folder and its session: who owns what, and what a sync does about it."""
 
+import asyncio
 import json
 import shutil
 from pathlib import Path
@@ -9,10 +10,14 @@ from unittest.mock import AsyncMock
 import pytest
 
 from session_db import crud
+from session_db.crud.sdk_sessions import bind_sdk_session, get_sdk_session, main_agent_id, sdk_key
+from session_db.crud.workspaces import AGENTS_SHOWN, PHASES_SHOWN
 from session_db.database import get_async_session, in_transaction
+from session_db.ids import new_id
 from session_db.models import AgentCreate, AgentUpdate, SessionCreate, SessionPatch
 from session_db.workspace import syncing
 from session_db.workspace.syncing import How
+from tests.factories import make_session
 from tests.workspace.conftest import SLUG, Project
 from tests.workspace.test_state_machine import killed
 
@@ -266,6 +271,39 @@ class TestFoldersWithoutASession:
         assert agent == before["agents"][0]
         assert [phase["phase"] for phase in after["phase_history"]] == ["created", "plan"]
         assert after["phase_history"][1] == before["phase_history"][1]
+
+    async def test_take_no_sdk_session_from_another_session(self, project: Project) -> None:
+        async with get_async_session() as db:
+            chat = await make_session(db)
+            await bind_sdk_session(db, sdk_key("mine"), chat.id, main_agent_id(chat.id, "mine"), "auto")
+            deleted = await make_session(db)
+            await crud.create_agent(db, AgentCreate(session_id=deleted.id, agent_type="spec", sdk_session_id="gone"))
+            await crud.delete_session(db, deleted.id)
+        project.folder.mkdir(parents=True)
+        told = ("mine", "gone", "new")
+        project.write({"agents": [{"id": str(new_id()), "type": "build", "sdk_session_id": text} for text in told]})
+        (outcome,) = (await project.sync()).outcomes
+        assert (outcome.action, [agent["sdk_session_id"] for agent in project.read()["agents"]]) == ("created", [None, None, "new"])
+        assert outcome.note is not None
+        assert "'gone', 'mine': they were recorded before" in outcome.note
+        async with get_async_session() as db:
+            bindings = {text: await get_sdk_session(db, sdk_key(text)) for text in told}
+            assert await crud.get_session(db, chat.id) is not None
+        session = await project.session()
+        assert [binding.session_id for binding in bindings.values() if binding] == [chat.id, None, session.id]
+
+    async def test_with_much_in_the_file_get_what_a_folder_shows(self, project: Project) -> None:
+        project.folder.mkdir(parents=True)
+        phases = [{"phase": ("spec", "plan")[number % 2], "at": f"2026-01-15T10:00:00.{number:06}Z"} for number in range(30_000)]
+        agents = [{"id": str(new_id()), "type": "build"} for _ in range(AGENTS_SHOWN + 5)]
+        project.write({"status": "plan", "phase_history": phases, "agents": agents})
+        async with asyncio.timeout(60):
+            (outcome,) = (await project.sync()).outcomes
+        assert outcome.action == "created"
+        state = project.read()
+        assert len(state["agents"]) == AGENTS_SHOWN
+        assert [phase["phase"] for phase in state["phase_history"]] == ["spec", "plan"] * (PHASES_SHOWN // 2)
+        assert state["phase_history"][-1]["at"] == phases[-1]["at"]
 
     async def test_one_made_by_hand_needs_nothing(self, project: Project) -> None:
         project.folder.mkdir(parents=True)

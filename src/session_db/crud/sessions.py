@@ -1,6 +1,6 @@
 """Sessions: create, read, update, delete."""
 
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
 from datetime import datetime
 from typing import Any
 from uuid import UUID
@@ -216,8 +216,12 @@ def _set_status(session: Session, status: str, moment: datetime | None = None) -
 
 
 async def _record_phase(db: AsyncSession, session: Session, before: str, moment: datetime | None) -> None:
+    await agent_logs.append_agent_logs(db, [_phase(session, before, moment)], last_activity=moment)
+
+
+def _phase(session: Session, before: str, moment: datetime | None) -> AgentLogCreate:
     change = {"from": before, "to": session.status}
-    event = AgentLogCreate(
+    return AgentLogCreate(
         session_id=session.id,
         event_category="phase",
         event_type="StatusChange",
@@ -225,7 +229,17 @@ async def _record_phase(db: AsyncSession, session: Session, before: str, moment:
         content=session.status,
         timestamp=moment,
     )
-    await agent_logs.append_agent_logs(db, [event], last_activity=moment)
+
+
+async def replay_phases(db: AsyncSession, session: Session, phases: Sequence[tuple[str, datetime]]) -> None:
+    """Let a workflow session that was just created go through phases, each at its moment, in one append."""
+    events = []
+    for status, moment in phases:
+        before = session.status
+        _set_status(session, status, moment)
+        events.append(_phase(session, before, moment))
+    if events:
+        await agent_logs.append_agent_logs(db, events, last_activity=phases[-1][1])
 
 
 async def update_session_status(db: AsyncSession, session_id: UUID, status: str) -> Session | None:

@@ -9,9 +9,9 @@ from sqlalchemy.ext.asyncio import AsyncSession
 from sqlmodel import col
 
 from session_db.crud.agent_logs import get_phases
-from session_db.crud.rows import all_of, one_or_none, run
+from session_db.crud.rows import all_of, one_of, one_or_none, run
 from session_db.crud.showing import forget_behind
-from session_db.models import Agent, AgentLog, Session
+from session_db.models import Agent, AgentLog, SDKSession, Session
 from session_db.models.sessions import normalised_directory
 
 AGENTS_SHOWN = 500
@@ -73,6 +73,12 @@ async def list_behind(db: AsyncSession, below: Collection[str], *, after: UUID |
     if after is not None:
         query = query.where(col(Session.id) > after)
     return [Place(*row) for row in await run(db, query.order_by(col(Session.id)).limit(limit))]
+
+
+async def list_sdk_sessions(db: AsyncSession, keys: Collection[str]) -> list[SDKSession]:
+    """Return which of these SDK sessions are known, those of deleted sessions among them."""
+    known: list[SDKSession] = await all_of(db, select(SDKSession).where(col(SDKSession.sdk_key) == one_of(keys)))
+    return known
 
 
 async def note_synced(db: AsyncSession, session_id: UUID, version: int, marks: Mapping[str, Any] | None = None) -> None:

@@ -102,7 +102,7 @@ class Outcome:
         action: the session was created or updated, or only the file was written; or nothing was to be done.
         fields: what was edited in the files, and is in the database now.
         conflicts: what gave way.
-        note: what could not be read beside state.json.
+        note: what could not be read beside state.json, or not be taken over from it.
     """
 
     slug: str
@@ -116,8 +116,8 @@ class Outcome:
         """Return this one together with what an attempt before it did already."""
         if before is None or before.action not in ("created", "updated"):
             return self
-        both = {"fields": before.fields + self.fields, "conflicts": before.conflicts + self.conflicts}
-        return replace(self, action=before.action, **both)  # type: ignore[arg-type]
+        fields, conflicts = before.fields + self.fields, before.conflicts + self.conflicts
+        return replace(self, action=before.action, fields=fields, conflicts=conflicts, note=self.note or before.note)
 
 
 class Exchanged(NamedTuple):
@@ -206,9 +206,12 @@ async def _exchange(db: UnitOfWork, *, asked: Asked, files: Files) -> Exchanged:
     """Bring the edits of the files into the database, and say what the file has to hold."""
     record = record_in(files.document)
     session = await _find(db, asked, record, files.stamp is not None)
-    is_new = session is None
+    is_new, note = session is None, files.note
     if session is None:
-        session = await begin_session(db, asked.working_dir, asked.slug, files.document, restore_deleted=asked.how.restore_deleted)
+        session, left_out = await begin_session(
+            db, asked.working_dir, asked.slug, files.document, restore_deleted=asked.how.restore_deleted
+        )
+        note = "; ".join(filter(None, (files.note, left_out))) or None
     session.workspace_version = session.workspace_version or 1
     synced = None if is_new else _synced_of(record)
     merged = merge(_sources(files, record), synced, _owned_by_files(session), session.workspace_edits)
@@ -223,7 +226,7 @@ async def _exchange(db: UnitOfWork, *, asked: Asked, files: Files) -> Exchanged:
     await _tell(db, session, conflicts, files.stamp)
     content = await asyncio.to_thread(new_content, files, new, synced)
     action: Action = "created" if is_new else "updated" if edits else "written" if content else "unchanged"
-    outcome = Outcome(asked.slug, session.id, action, list(edits), conflicts, files.note)
+    outcome = Outcome(asked.slug, session.id, action, list(edits), conflicts, note)
     version = shown.session.workspace_version
     is_noted = not merged.marks and shown.session.workspace_synced_version == version
     return Exchanged(outcome, content, version, is_noted, marks)
