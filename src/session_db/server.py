@@ -23,7 +23,7 @@ from session_db.api.routes import ROUTERS
 from session_db.api.routes.login import Failures
 from session_db.capture.drain import drain
 from session_db.capture.reading import ReadReport, read_pending
-from session_db.capture.reaping import reap
+from session_db.capture.reaping import Reaper
 from session_db.crud import erase_deleted_sessions
 from session_db.crud.presence import delete_expired_presence
 from session_db.crud.sdk_sessions import delete_old_tombstones
@@ -165,14 +165,12 @@ async def _do_chores(metrics: Metrics) -> None:
     async def write_folders() -> None:
         await write_behind(workspace_roots(get_settings()))
 
-    has_reaped = False
+    reaper = Reaper()
 
     async def reap_sessions() -> None:
-        nonlocal has_reaped
         # What waits in the spool may tell that an agent goes on.
         await drain(get_settings())
-        await reap(get_settings(), everything=not has_reaped)
-        has_reaped = True
+        await reaper.reap(get_settings())
 
     await _keep(init_db, TABLES_SECONDS, once=True)
     await asyncio.gather(

@@ -16,12 +16,13 @@ from sqlalchemy import text
 
 from session_db import crud
 from session_db.capture.drain import drain
-from session_db.capture.reaping import PROCESS, Reaped, reap
+from session_db.capture.reaping import Reaped, Reaper, reap
 from session_db.capture.spool import spool_of
-from session_db.crud.agents import FELL_SILENT, PROCESS_GONE
+from session_db.crud.agents import FELL_SILENT, PROCESS, PROCESS_GONE
 from session_db.crud.reaping import may_reap, settle_chats
 from session_db.database import UnitOfWork, async_session, get_async_session
 from session_db.models import Agent, Session, SessionUpdate
+from session_db.models.table import now
 from session_db.settings import Settings
 from tests.databases import Database
 from tests.factories import event, make_agent, make_session
@@ -182,6 +183,28 @@ class TestAgentsThatFellSilent:
         assert (await reap(settings)).failed == 1
 
 
+class TestReaper:
+    async def test_after_a_long_pause_it_looks_at_everything(self, settings: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
+        reaper = Reaper()
+        await reaper.reap(settings)
+        await tell(settings, "UserPromptSubmit", prompt="Go on")
+        await let_pass(timedelta(days=9))
+        assert (await reaper.reap(settings)).failed == 0
+        monkeypatch.setattr("session_db.capture.reaping.now", lambda: now() + timedelta(days=2))
+        assert (await reaper.reap(settings)).failed == 1
+
+    async def test_where_another_one_did_it_everything_is_still_to_be_looked_at(self, settings: Settings) -> None:
+        reaper = Reaper()
+        await tell(settings, "UserPromptSubmit", prompt="Go on")
+        await let_pass(timedelta(days=9))
+        async with async_session() as other:
+            assert await may_reap(other)
+            assert not (await reaper.reap(settings)).is_whole
+            await other.rollback()
+        reaped = await reaper.reap(settings)
+        assert (reaped.failed, reaped.is_whole) == (1, True)
+
+
 class TestAgentsWhoseProcessIsGone:
     async def test_they_have_failed_after_some_minutes(self, settings: Settings, client: subprocess.Popen[bytes]) -> None:
         await tell(settings, "UserPromptSubmit", pid=client.pid, prompt="Go on")
@@ -310,6 +333,37 @@ class TestWakingUp:
         await self.reaped(settings)
         await tell(settings, "Stop")
         assert await states() == ("idle", "idle", "complete", None)
+
+    async def test_one_that_a_script_starts_again_works(self, settings: Settings, client: subprocess.Popen[bytes]) -> None:
+        await tell(settings, "UserPromptSubmit", pid=client.pid, prompt="Go on")
+        await let_pass(timedelta(minutes=3))
+        client.kill()
+        client.wait()
+        assert await reap(settings) == Reaped(failed=1)
+        failed = await agent_of()
+        async with get_async_session() as db:
+            woken = await crud.start_agent(db, SESSION, failed.agent_type, agent_id=failed.id)
+        assert woken.started_at is not None
+        assert failed.started_at is not None
+        assert (woken.completed_at, woken.started_at > failed.started_at) == (None, True)
+        assert (await states())[1:] == ("idle", "executing", None)
+        await let_pass(timedelta(minutes=3))
+        assert await reap(settings) == Reaped()
+
+    @pytest.mark.parametrize("again", ["start", "finish"])
+    async def test_a_workflow_is_lost_no_more(self, settings: Settings, again: str) -> None:
+        session_id = await chat(timedelta(0), session_slug="auth")
+        async with get_async_session() as db:
+            agent = await crud.start_agent(db, session_id, "build")
+        await let_pass(timedelta(days=2), session_id)
+        assert await reap(settings) == Reaped(failed=1)
+        assert (await session_of(session_id)).activity == "lost"
+        async with get_async_session() as db:
+            if again == "start":
+                await crud.start_agent(db, session_id, "build")
+            else:
+                await crud.finish_agent(db, agent.id, session_id)
+        assert (await session_of(session_id)).activity == "idle"
 
     async def test_one_that_failed_says_why(self, settings: Settings) -> None:
         await self.reaped(settings)

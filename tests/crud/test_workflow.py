@@ -51,6 +51,11 @@ class TestStartAgent:
         await crud.start_agent(db, session.id, "docs")
         assert await status_of(db, session) == status
 
+    async def test_no_agent_ends_its_session(self, db: UnitOfWork) -> None:
+        session = await workflow(db, "docs")
+        await crud.start_agent(db, session.id, "complete")
+        assert await status_of(db, session) == "docs"
+
     async def test_a_chat_has_no_phases_to_go_on_to(self, db: UnitOfWork) -> None:
         chat = await make_session(db)
         await crud.start_agent(db, chat.id, "build")
@@ -129,6 +134,12 @@ class TestFinishAgent:
         done = await crud.finish_agent(db, agent.id)
         assert done is not None
         assert (done.status, done.error_message) == ("complete", None)
+
+    @pytest.mark.parametrize("cost", [float("nan"), float("inf"), 1e11])
+    async def test_a_cost_that_is_no_sum_is_an_error(self, db: UnitOfWork, cost: float) -> None:
+        agent = await crud.start_agent(db, (await workflow(db)).id, "spec")
+        with pytest.raises(InvalidInput, match="US dollars"):
+            await crud.finish_agent(db, agent.id, cost=cost)
 
     async def test_none_is_returned_for_one_that_is_not_there(self, db: UnitOfWork) -> None:
         assert await crud.finish_agent(db, uuid4()) is None

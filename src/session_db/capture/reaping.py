@@ -2,23 +2,20 @@
 
 import os
 from collections.abc import Awaitable, Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, NamedTuple
 from uuid import UUID
 
 from session_db.capture.hook_events import HookEvent
-from session_db.crud.agents import FELL_SILENT, PROCESS_GONE
+from session_db.crud.agents import FELL_SILENT, PROCESS, PROCESS_GONE
 from session_db.crud.paging import Page
 from session_db.crud.reaping import each_alone, fail_agents, list_executing, list_unended, may_reap, settle_chats
 from session_db.database import UnitOfWork, in_transaction
 from session_db.models import Agent, Session
 from session_db.models.table import now
 from session_db.settings import Settings, span_of
-
-PROCESS = "session_db_process"
-"""Key in the metadata of an agent that works: by which process, where this machine can see it."""
 
 QUIET = timedelta(minutes=2)
 """How long nothing was heard of an agent whose process is looked for: what it told last may still wait in the spool."""
@@ -37,6 +34,33 @@ class Reaped:
     idle: int = 0
     terminated: int = 0
     failed: int = 0
+    is_whole: bool = field(default=True, compare=False)
+    """Whether no other process was met that does the same."""
+
+
+class Reaper:
+    """Reaps again and again, as a service does, and looks at everything where it did not for long."""
+
+    def __init__(self) -> None:
+        self._last: datetime | None = None
+
+    async def reap(self, settings: Settings) -> Reaped:
+        """End what nobody ends any more; of sessions that are quiet for days it was known before whether an agent works in them."""
+        moment = now()
+        reaped = await reap(settings, everything=self._last is None or moment - self._last > LOOKED_BACK)
+        if reaped.is_whole:
+            self._last = moment
+        return reaped
+
+
+class _Passed(NamedTuple):
+    """What one kind of reaping came to: how many it ended, and whether it went through all pages."""
+
+    done: int
+    is_whole: bool = True
+
+
+_NONE = _Passed(0)
 
 
 def note_process(agent: Agent, event: HookEvent) -> None:
@@ -61,20 +85,18 @@ async def reap(settings: Settings, *, everything: bool = True) -> Reaped:
         settings: after how long.
         everything: look at all sessions; else for agents only at those of the last days, as is enough where it is done again and again.
     """
-    reaped, moment = Reaped(), now()
-    lost = span_of(settings.lost_after)
+    moment = now()
+    lost, idle, terminate = map(span_of, (settings.lost_after, settings.idle_after, settings.terminate_after))
     since = None if everything else moment - (lost or timedelta(0)) - LOOKED_BACK
-    reaped.failed += await _fail_gone(since, moment - QUIET)
-    if lost is not None:
-        reaped.failed += await _fail_silent(since, moment - lost)
-    if (idle := span_of(settings.idle_after)) is not None:
-        reaped.idle = await _settle("active", moment - idle)
-    if (terminate := span_of(settings.terminate_after)) is not None:
-        reaped.terminated = await _settle("idle", moment - terminate)
-    return reaped
+    gone = await _fail_gone(since, moment - QUIET)
+    silent = _NONE if lost is None else await _fail_silent(since, moment - lost)
+    idled = _NONE if idle is None else await _settle("active", moment - idle)
+    terminated = _NONE if terminate is None else await _settle("idle", moment - terminate)
+    is_whole = all(passed.is_whole for passed in (gone, silent, idled, terminated))
+    return Reaped(idled.done, terminated.done, gone.done + silent.done, is_whole)
 
 
-async def _settle(status: Literal["active", "idle"], before: datetime) -> int:
+async def _settle(status: Literal["active", "idle"], before: datetime) -> _Passed:
     async def settle(db: UnitOfWork, cursor: str | None) -> tuple[int, str | None]:
         page = await settle_chats(db, status, before=before, cursor=cursor)
         return len(page), page.next_cursor
@@ -82,7 +104,7 @@ async def _settle(status: Literal["active", "idle"], before: datetime) -> int:
     return await _through(settle)
 
 
-async def _fail_silent(since: datetime | None, before: datetime) -> int:
+async def _fail_silent(since: datetime | None, before: datetime) -> _Passed:
     async def fail(db: UnitOfWork, cursor: str | None) -> tuple[int, str | None]:
         page = await list_unended(db, since=since, before=before, cursor=cursor)
         silent: dict[UUID, list[UUID]] = {session_id: [] for session_id in _in_order(page)}
@@ -94,7 +116,7 @@ async def _fail_silent(since: datetime | None, before: datetime) -> int:
     return await _through(fail)
 
 
-async def _fail_gone(since: datetime | None, before: datetime) -> int:
+async def _fail_gone(since: datetime | None, before: datetime) -> _Passed:
     """Let agents have failed whose process was seen on this machine and is gone."""
 
     async def fail(db: UnitOfWork, cursor: str | None) -> tuple[int, str | None]:
@@ -120,18 +142,20 @@ def _in_order(page: Page[Session]) -> list[UUID]:
     return sorted(session.id for session in page)
 
 
-async def _through(work: Callable[[UnitOfWork, str | None], Awaitable[tuple[int, str | None]]]) -> int:
-    """Go through all pages, each in a transaction of its own, and return the sum."""
+async def _through(work: Callable[[UnitOfWork, str | None], Awaitable[tuple[int, str | None]]]) -> _Passed:
+    """Go through all pages, each in a transaction of its own, until another process is met that does the same."""
 
-    async def alone(db: UnitOfWork) -> tuple[int, str | None]:
-        return await work(db, cursor) if await may_reap(db) else (0, None)
+    async def alone(db: UnitOfWork) -> tuple[int, str | None] | None:
+        return await work(db, cursor) if await may_reap(db) else None
 
     total, cursor = 0, None
     while True:
-        done, cursor = await in_transaction(alone)
-        total += done
+        done = await in_transaction(alone)
+        if done is None:
+            return _Passed(total, is_whole=False)
+        total, cursor = total + done[0], done[1]
         if cursor is None:
-            return total
+            return _Passed(total)
 
 
 def _is_gone(process: Any) -> bool:

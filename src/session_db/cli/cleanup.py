@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Annotated, Any
 
@@ -83,7 +83,7 @@ def cleanup(  # noqa: PLR0913, PLR0917  each filter is an option
     reaped, old = run(look, as_json=as_json, drains=False)
     if reaped is not None and not as_json:
         console().print(f"{reaped.failed} agents have failed; {reaped.idle} chats are idle now, and {reaped.terminated} terminated.")
-    told: dict[str, Any] = {} if reaped is None else {"reaped": asdict(reaped)}
+    told: dict[str, Any] = {} if reaped is None else {"reaped": {name: getattr(reaped, name) for name in ("idle", "terminated", "failed")}}
     if old is not None and dry_run:
         told |= _told(old, as_json=as_json)
     elif old is not None:

@@ -28,6 +28,9 @@ PROCESS_GONE = "its process is gone, and did not tell of its end"
 FELL_SILENT = "nothing was heard of it for too long"
 """Why an agent failed that was reaped."""
 
+PROCESS = "session_db_process"
+"""Key in the metadata of an agent that works: by which process, where its machine can see it."""
+
 _PRESUMED = (ENDED_EARLY, PROCESS_GONE, FELL_SILENT)
 
 

@@ -10,7 +10,7 @@ from sqlalchemy import Uuid, func, select, tuple_
 from sqlalchemy.ext.asyncio import AsyncSession
 from sqlmodel import col
 
-from session_db.crud.agents import create_agent, get_agent, update_agent, was_presumed
+from session_db.crud.agents import PROCESS, create_agent, get_agent, update_agent, was_presumed
 from session_db.crud.locking import lock_session_if_any
 from session_db.crud.paging import Page, checked_limit, decode_cursor, read_page
 from session_db.crud.rows import all_of, one_of
@@ -24,6 +24,9 @@ from session_db.models.text import shown
 
 PHASES = ("created", "spec", "plan", "build", "docs", "complete")
 """A workflow session's way; it may fail at each of them."""
+
+_OF_AGENTS = PHASES[1:-1]
+"""The phases that an agent begins as it starts; that all is complete is said of the session."""
 
 AGENTS_SHOWN = 10
 """Agents of each kind that are told of a session, the newest first."""
@@ -64,7 +67,7 @@ async def start_agent(  # noqa: PLR0913  what an agent is told, each by its name
         name: what it was asked to do, in a line.
         sdk_session_id: the agent SDK's session id, with which it can be resumed.
         parent_agent_id: the agent that started it.
-        agent_id: id to give it. Sent again with the same one, it changes nothing.
+        agent_id: id to give it. Sent again with the same one, it changes nothing; one that was only presumed to have failed works again.
 
     Raises:
         NotFound: there is no such session, or its parent is not in it.
@@ -74,7 +77,7 @@ async def start_agent(  # noqa: PLR0913  what an agent is told, each by its name
     await lock_for_agent(db, session_id, sdk_session_id)
     known = None if agent_id is None else await get_agent(db, agent_id, session_id)
     if known is not None and known.agent_type == agent_type:
-        return known
+        return await _wake(db, known) if was_presumed(known) else known
     wanted = {
         "session_id": session_id,
         "agent_type": agent_type,
@@ -88,10 +91,26 @@ async def start_agent(  # noqa: PLR0913  what an agent is told, each by its name
         "started_at": now(),
     }
     agent = await create_agent(db, AgentCreate.model_validate(wanted))
-    session = await update_session_activity(db, session_id)
-    if session is not None and session.session_type != "chat" and _is_later(agent_type, session.status):
+    session = await _note_life(db, session_id)
+    if session is not None and session.session_type != "chat" and agent_type in _OF_AGENTS and _is_later(agent_type, session.status):
         await update_session(db, session_id, SessionUpdate(status=agent_type))
     return agent
+
+
+async def _wake(db: AsyncSession, agent: Agent) -> Agent:
+    """Let an agent work again whose failure was presumed; which process it worked in says nothing of it any more."""
+    metadata = {key: value for key, value in agent.metadata_.items() if key != PROCESS}
+    works = {"status": "executing", "error_message": None, "completed_at": None, "started_at": now(), "metadata": metadata}
+    await _note_life(db, agent.session_id)
+    return await update_agent(db, agent.id, AgentUpdate.model_validate(works), agent.session_id) or agent
+
+
+async def _note_life(db: AsyncSession, session_id: UUID) -> Session | None:
+    """Note that something happened in a session now, which is lost no more, and return it."""
+    session = await update_session_activity(db, session_id)
+    if session is None or session.activity != "lost":
+        return session
+    return await update_session(db, session_id, SessionUpdate(activity="idle"))
 
 
 async def finish_agent(  # noqa: PLR0913  what it came to, each by its name
@@ -130,7 +149,7 @@ async def finish_agent(  # noqa: PLR0913  what it came to, each by its name
         result = {name: value for name, value in told.items() if not getattr(agent, name)}
     else:
         result |= told | {"completed_at": now()}
-        await update_session_activity(db, agent.session_id)
+        await (_note_life if was_presumed(agent) else update_session_activity)(db, agent.session_id)
     return await update_agent(db, agent_id, AgentUpdate.model_validate(result), agent.session_id) if result else agent
 
 
