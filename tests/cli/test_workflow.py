@@ -96,6 +96,17 @@ class TestSessionsStatus:
     def test_without_any_it_says_so(self, cli: CommandLine) -> None:
         assert cli("sessions", "status").stdout == "Nothing goes on.\n"
 
+    def test_a_page_without_any_may_have_a_next_one(self, cli: CommandLine, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setattr("session_db.crud.paging.WALKED", 1)
+        for _ in range(2):
+            session_id = cli.json("sessions", "create", "--agent", "strudel")["session_id"]
+            cli("sessions", "update", session_id, "--status", "terminated")
+        told = cli("sessions", "status").stdout
+        assert told.startswith("Nothing goes on in the sessions that were looked at.\nMore: session-db sessions status --cursor ")
+
+    def test_an_empty_phase_is_an_error(self, workflow: CommandLine) -> None:
+        assert "--phase is empty" in workflow("resume", "auth", "--phase", "", exit_code=2).stderr
+
 
 class TestResume:
     def test_of_a_phase_it_is_the_last_agent(self, cli: CommandLine, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -70,7 +70,7 @@ def status(
         print_json({"items": [_json(work) for work in page], "next_cursor": page.next_cursor})
         return
     if not page:
-        console().print("Nothing goes on.")
+        console().print("Nothing goes on in the sessions that were looked at." if page.next_cursor else "Nothing goes on.")
     for work in page:
         _print(work)
     if page.next_cursor:

@@ -40,6 +40,9 @@ def resume(  # noqa: PLR0913, PLR0917  each is an option
     if phase is not None and sdk_session is not None:
         fail(InvalidInput("--phase and --sdk-session are both given; give one of them."), as_json=as_json)
 
+    if phase == "":
+        fail(InvalidInput("--phase is empty; name the type of an agent, e.g. --phase build."), as_json=as_json)
+
     async def work() -> tuple[Resumable, str, Restored]:
         async with get_async_session() as db:
             session = await find_session(db, key, working_dir)
