@@ -152,7 +152,7 @@ class TestMend:
             await make_session(db)
         open_transaction = async_session()
         await open_transaction.execute(text("UPDATE agents SET name = 'held'"))
-        building = asyncio.create_task(execute("REINDEX INDEX CONCURRENTLY ix_agents_id"))
+        building = asyncio.ensure_future(execute("REINDEX INDEX CONCURRENTLY ix_agents_id"))
         async with asyncio.timeout(10):
             while not (found := await list_flaws()):
                 await asyncio.sleep(0.02)

@@ -173,7 +173,7 @@ def _no_constraint(constraint: Any) -> Flaw:
 
 def _names(declared: Iterable[Table]) -> set[tuple[str, str]]:
     """Return the tables and names of all indexes and constraints that are ours; what others added is theirs."""
-    return {(table.name, str(part.name)) for table in declared for part in (*table.indexes, *table.constraints)}
+    return {(table.name, str(part.name)) for table in declared for part in _by_name((*table.indexes, *table.constraints))}
 
 
 def _unsound(rows: Iterable[Any], ours: set[tuple[str, str]]) -> list[Any]:
