@@ -13,6 +13,7 @@ from httpx import ASGITransport, AsyncClient
 from session_db import crud
 from session_db.capture.drain import drain
 from session_db.capture.spool import spool_of
+from session_db.crud.agents import PROCESS
 from session_db.database import get_async_session
 from session_db.server import create_app
 from session_db.settings import Settings
@@ -64,6 +65,17 @@ class TestCaptureEvent:
         await drain(settings)
         async with get_async_session() as db:
             assert [agent.agent_type for agent in await crud.list_agents(db, session.id)] == ["build"]
+
+    @pytest.mark.parametrize(("headers", "is_noted"), [({}, False), ({"Session-DB-Host": HERE}, True)], ids=["unnamed", "named"])
+    async def test_a_process_is_noted_only_where_its_host_is_named(
+        self, settings: Settings, headers: dict[str, str], is_noted: bool
+    ) -> None:
+        async with await client_from(settings) as client:
+            await client.post("/hooks/claude-code", content=json.dumps(EVENT), headers=headers | {"Claude-PID": str(os.getpid())})
+        await drain(settings)
+        async with get_async_session() as db:
+            (agent,) = await crud.list_agents(db, UUID(SESSION))
+        assert (PROCESS in agent.metadata_) == is_noted
 
     async def test_a_variable_that_is_too_long_loses_no_event(self, settings: Settings) -> None:
         names = ("Session-DB-Session", "Session-DB-Agent-Type", "Session-DB-Checkpoint", "Session-DB-Host")

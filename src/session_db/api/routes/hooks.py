@@ -57,6 +57,9 @@ class Origin(BaseModel):
     @property
     def environment(self) -> dict[str, str]:
         given = self.model_dump(include={"session_db_session", "session_db_agent_type", "session_db_checkpoint", "claude_pid"})
+        if self.claude_pid and not self.session_db_host:
+            # From a container or through a tunnel: here another process may have its number, which still tells two clients apart.
+            given["claude_pid"] = f"elsewhere:{self.claude_pid}"
         return {name.upper(): value for name, value in given.items() if value}
 
 
