@@ -151,6 +151,7 @@ class TestRefusals:
             ("SESSION_DB_IDLE_AFTER", "soon"),
             ("SESSION_DB_TERMINATE_AFTER", "0d"),
             ("SESSION_DB_LOST_AFTER", "12"),
+            ("SESSION_DB_WORKSPACE_ROOTS", f"/srv{os.pathsep}~no-such-user/x"),
         ],
     )
     def test_a_value_that_does_not_fit_is_named_with_its_setting(self, name: str, value: str, monkeypatch: pytest.MonkeyPatch) -> None:

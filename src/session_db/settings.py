@@ -13,7 +13,7 @@ from typing import Any, Literal
 
 from dotenv import dotenv_values
 from platformdirs import user_data_path
-from pydantic import AliasChoices, Field, PrivateAttr, SecretStr, ValidationError
+from pydantic import AliasChoices, Field, PrivateAttr, SecretStr, ValidationError, field_validator
 from pydantic_settings import BaseSettings, DotEnvSettingsSource, PydanticBaseSettingsSource, SettingsConfigDict
 
 from session_db.errors import InvalidInput
@@ -150,6 +150,15 @@ class Settings(BaseSettings):
     )
 
     _files: tuple[Path, ...] = PrivateAttr(())
+
+    @field_validator("workspace_roots")
+    @classmethod
+    def _refuse_unknown_home(cls, value: str) -> str:
+        try:
+            [Path(name).expanduser() for name in value.split(os.pathsep)]
+        except RuntimeError:
+            raise ValueError(f"{value}: there is no such user; give the whole path") from None
+        return value
 
     @classmethod
     def settings_customise_sources(

@@ -20,6 +20,7 @@ from session_db.models import Session, SessionCreate, SessionUpdate
 from session_db.server import create_app
 from session_db.settings import use_settings
 from session_db.workspace import artifacts
+from session_db.workspace.folders import Folder
 from session_db.workspace.places import serving
 from session_db.workspace.writing import write_behind
 from tests.databases import Database
@@ -110,6 +111,33 @@ class TestList:
         assert [*paths, *(item["path"] for item in page["items"])] == [
             "research/deep/data.bin", "research/notes.md", "spec.md", "state.json",
         ]  # fmt: skip
+
+    @pytest.mark.parametrize("moment", [-(2**40), 2**40])
+    async def test_tells_the_nearest_moment_where_one_is_impossible(
+        self, client: AsyncClient, session: Session, monkeypatch: pytest.MonkeyPatch, moment: int
+    ) -> None:
+        status = Folder.status
+
+        def impossible(folder: Folder, name: str) -> os.stat_result | None:
+            found = status(folder, name)
+            return found and os.stat_result([*found[:7], moment, moment, moment])
+
+        monkeypatch.setattr(Folder, "status", impossible)
+        items = (await listed(client, session))["items"]
+        assert {item["modified_at"] for item in items} == {"0001-01-01T00:00:00Z" if moment < 0 else "9999-12-31T23:59:59Z"}
+
+    async def test_leaves_out_a_directory_that_may_not_be_looked_into(
+        self, client: AsyncClient, session: Session, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        status = Folder.status
+
+        def refused(folder: Folder, name: str) -> os.stat_result | None:
+            if folder.path.name == "research":
+                raise PermissionError(13, "Permission denied")
+            return status(folder, name)
+
+        monkeypatch.setattr(Folder, "status", refused)
+        assert [item["path"] for item in (await listed(client, session))["items"]] == ["spec.md", "state.json"]
 
     async def test_leaves_out_what_is_no_file(self, client: AsyncClient, session: Session, folder: Path, project: Path) -> None:
         (folder / "link").symlink_to(project.parent.parent / "secret.txt")
@@ -304,8 +332,8 @@ class TestFoldersOfTheService:
         assert '"title": "Log in"' not in (folder / "state.json").read_text()
         before = serving.set(True)
         try:
-            assert await write_behind([]) == []
-            (outcome,) = await write_behind([project.parent])
+            assert (await write_behind([])).outcomes == []
+            (outcome,) = (await write_behind([project.parent])).outcomes
         finally:
             serving.reset(before)
         assert outcome.action == "written"

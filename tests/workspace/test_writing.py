@@ -12,7 +12,7 @@ from session_db import crud
 from session_db.crud.agents import end_agents_below
 from session_db.crud.locking import lock_session
 from session_db.crud.workspaces import get_place
-from session_db.database import get_async_session
+from session_db.database import async_session, get_async_session
 from session_db.models import AgentCreate, AgentUpdate, SessionUpdate
 from session_db.models.table import now
 from session_db.workspace import syncing
@@ -75,15 +75,28 @@ class TestWriteAfterCommit:
         assert "is not written yet: [Errno 28] No space left" in caplog.text
         assert project.read()["title"] == "Authentication"
         assert [path.name for path in project.folder.iterdir()] == ["state.json"]
-        (outcome,) = await write_behind([project.directory])
+        (outcome,) = (await write_behind([project.directory])).outcomes
         assert (outcome.action, project.read()["title"]) == ("written", "Sign in")
-        assert await write_behind([project.directory]) == []
+        assert await write_behind([project.directory]) == ([], 0)
+
+    @pytest.mark.parametrize("is_explicit", [False, True])
+    async def test_a_transaction_that_was_begun_by_hand_is_followed_too(self, project: Project, is_explicit: bool) -> None:
+        session = await project.create()
+        if is_explicit:
+            async with async_session() as db:
+                transaction = await db.begin()
+                await crud.update_session(db, session.id, SessionUpdate(title="Sign in"))
+                await transaction.commit()
+        else:
+            async with async_session() as db, db.begin():
+                await crud.update_session(db, session.id, SessionUpdate(title="Sign in"))
+        assert project.read()["title"] == "Sign in"
 
     async def test_a_folder_that_is_gone_is_not_made_again(self, project: Project) -> None:
         await project.create()
         shutil.rmtree(project.directory / "agents")
         await project.update(title="Sign in")
-        assert await write_behind([project.directory]) == []
+        assert await write_behind([project.directory]) == ([], 0)
         assert list(project.directory.iterdir()) == []
 
     @pytest.mark.parametrize("content", ["", "{}", '{"session_id": "01a202d0-9779-7319-abf0-cd07e1425e48"}', "[]"])

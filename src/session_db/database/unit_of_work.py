@@ -6,11 +6,12 @@ import warnings
 from collections.abc import AsyncIterator, Awaitable, Callable, Hashable
 from contextlib import asynccontextmanager
 from types import TracebackType
-from typing import Any, TypeVar
+from typing import Any, TypeVar, cast
 
 from sqlalchemy import Result, event, text
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.ext.asyncio import AsyncSession as SQLAlchemyAsyncSession
+from sqlalchemy.ext.asyncio import AsyncSessionTransaction
 from sqlalchemy.orm import ORMExecuteState, Session, UOWTransaction
 from sqlmodel.ext.asyncio.session import AsyncSession
 
@@ -26,6 +27,18 @@ _TO_BE_REPEATED = ("40P01", "40001")
 
 class UncommittedWarning(UserWarning):
     """Rows were written and never committed: they are gone."""
+
+
+class _Transaction(AsyncSessionTransaction):
+    async def commit(self) -> None:
+        await super().commit()
+        await cast(UnitOfWork, self.session).work_after_commit()
+
+    async def __aexit__(self, type_: type[BaseException] | None, value: BaseException | None, traceback: TracebackType | None) -> None:
+        await super().__aexit__(type_, value, traceback)
+        if type_ is None:
+            # What was rolled back inside the block has nothing that waits.
+            await cast(UnitOfWork, self.session).work_after_commit()
 
 
 class UnitOfWork(AsyncSession):
@@ -51,6 +64,14 @@ class UnitOfWork(AsyncSession):
     async def commit(self) -> None:
         """Commit, and then do what ``after_commit`` was told; one that only joined a transaction of somebody else does not."""
         await super().commit()
+        await self.work_after_commit()
+
+    def begin(self) -> AsyncSessionTransaction:
+        """Begin a transaction whose end commits as ``commit`` does."""
+        return _Transaction(self)
+
+    async def work_after_commit(self) -> None:
+        """Do what waits for the commit that was just made."""
         waiting = self.sync_session.info.pop(_AFTER_COMMIT, {})
         if waiting and self.bind is get_engine():
             for work in waiting.values():

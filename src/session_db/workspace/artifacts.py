@@ -3,7 +3,7 @@
 import os
 import stat
 from collections.abc import Iterator
-from contextlib import ExitStack
+from contextlib import suppress
 from datetime import UTC, datetime
 
 from pydantic import BaseModel, Field
@@ -21,6 +21,8 @@ MAX_BYTES = 16 * 1024 * 1024
 _WALKED = 10_000
 """Names that a page looks at; then it ends, and its cursor goes on from there."""
 _DEEPEST = 16
+_EARLIEST = datetime.min.replace(tzinfo=UTC)
+_LATEST = datetime.max.replace(tzinfo=UTC, microsecond=0)
 _LONGEST = 4_096
 
 
@@ -91,7 +93,7 @@ def _walk(folder: Folder, above: tuple[str, ...], after: tuple[str, ...]) -> Ite
         path = (*above, name)
         if path[: len(after)] < after[: len(path)] or not _is_told(name):
             continue
-        status = folder.status(name)
+        status = _status(folder, name)
         if status is not None and stat.S_ISDIR(status.st_mode) and len(path) < _DEEPEST:
             if path > after:
                 yield path, None
@@ -104,13 +106,15 @@ def _walk(folder: Folder, above: tuple[str, ...], after: tuple[str, ...]) -> Ite
 def _walk_below(
     folder: Folder, name: str, path: tuple[str, ...], after: tuple[str, ...]
 ) -> Iterator[tuple[tuple[str, ...], Artifact | None]]:
-    with ExitStack() as opened:
-        try:
-            below = opened.enter_context(folder.below(name))
-        except (InvalidInput, NotFound, OSError):
-            # It is gone, or became something else.
-            return
+    # It may be gone, or have become something else, or this process may not look into it.
+    with suppress(InvalidInput, NotFound, OSError), folder.below(name) as below:
         yield from _walk(below, path, after)
+
+
+def _status(folder: Folder, name: str) -> os.stat_result | None:
+    with suppress(OSError):
+        return folder.status(name)
+    return None
 
 
 def _is_told(name: str) -> bool:
@@ -119,4 +123,9 @@ def _is_told(name: str) -> bool:
 
 
 def _artifact(path: tuple[str, ...], status: os.stat_result) -> Artifact:
-    return Artifact(path="/".join(path), size=status.st_size, modified_at=datetime.fromtimestamp(status.st_mtime, UTC))
+    return Artifact(path="/".join(path), size=status.st_size, modified_at=_moment(status.st_mtime))
+
+
+def _moment(seconds: float) -> datetime:
+    """Return the moment, or the nearest one that can be told: a file may have any."""
+    return datetime.fromtimestamp(min(max(seconds, _EARLIEST.timestamp()), _LATEST.timestamp()), UTC)

@@ -3,14 +3,15 @@
 import asyncio
 import logging
 import os
+import stat
 from collections.abc import Callable
-from contextlib import suppress
+from contextlib import aclosing, suppress
 from pathlib import Path
 
 from watchfiles import Change, awatch
 
 from session_db.database.violations import DRIVER_ERRORS
-from session_db.errors import NotFound, Unavailable
+from session_db.errors import NotFound, SessionDBError, Unavailable
 from session_db.live import Lagged, get_hub
 from session_db.models.sessions import normalised_directory
 from session_db.workspace.contents import PLAN, SPEC
@@ -22,11 +23,15 @@ from session_db.workspace.writing import write_behind
 LOOK_SECONDS = 5.0
 """How often folders that are behind are looked for, whatever is heard; and how often for the first folder of a project."""
 
+_PAUSE_SECONDS = 0.5
+"""Between two looks for folders that are behind: whoever writes one is heard of, too."""
+
 _QUIET_MILLISECONDS = 1000
 """After so long without a change of a file the watcher says so."""
 
 _WATCHED = frozenset({STATE, SPEC, PLAN})
 
+Identity = tuple[int, int]
 
 logger = logging.getLogger(__name__)
 
@@ -49,20 +54,43 @@ async def watch_project(directory: Path, on_report: Callable[[Report], None], ho
 
 
 async def _watch_files(directory: Path, on_report: Callable[[Report], None], how: How) -> None:
+    while True:
+        while (identity := await asyncio.to_thread(_identity, directory)) is None:  # noqa: ASYNC110  nobody tells of it.
+            await asyncio.sleep(LOOK_SECONDS)
+        with suppress(FileNotFoundError):
+            await _watch_directory(directory, identity, on_report, how)
+
+
+async def _watch_directory(directory: Path, identity: Identity, on_report: Callable[[Report], None], how: How) -> None:
+    """Sync whatever changes in the folders of a project, until their directory is gone or is another one."""
     sessions = directory.joinpath(*SESSIONS)
-    while not await asyncio.to_thread(sessions.is_dir):  # noqa: ASYNC110  nobody tells of a directory that is not there yet.
-        await asyncio.sleep(LOOK_SECONDS)
     # What was written before it is watched for, or while the database was away, nobody tells.
     is_behind = True
-    async for changes in awatch(sessions, watch_filter=_is_watched, rust_timeout=_QUIET_MILLISECONDS, yield_on_timeout=True):
-        try:
-            if is_behind:
-                on_report(await sync_project(directory, how))
-            elif changes:
-                on_report(await _sync_changed(directory, {Path(path).parent.name for _, path in changes}, how))
-            is_behind = False
-        except (Unavailable, *DRIVER_ERRORS) as error:
-            is_behind = _say_that_it_waits(error)
+    watched = awatch(sessions, watch_filter=_is_watched, rust_timeout=_QUIET_MILLISECONDS, yield_on_timeout=True)
+    async with aclosing(watched) as rounds:
+        async for changes in rounds:
+            if not changes and await asyncio.to_thread(_identity, directory) != identity:
+                return
+            try:
+                if is_behind:
+                    on_report(await sync_project(directory, how))
+                elif changes:
+                    on_report(await _sync_changed(directory, {Path(path).parent.name for _, path in changes}, how))
+                is_behind = False
+            except NotFound:
+                # There is no session yet; the first one is heard of.
+                is_behind = False
+            except (SessionDBError, OSError, *DRIVER_ERRORS) as error:
+                is_behind = _say_that_it_waits(error)
+
+
+def _identity(directory: Path) -> Identity | None:
+    """Return what tells whether the directory of the folders is still the same, or None where there is none."""
+    try:
+        status = directory.joinpath(*SESSIONS).stat()
+    except OSError:
+        return None
+    return (status.st_dev, status.st_ino) if stat.S_ISDIR(status.st_mode) else None
 
 
 async def _sync_changed(directory: Path, slugs: set[str], how: How) -> Report:
@@ -83,12 +111,14 @@ async def _watch_database(directory: Path, on_report: Callable[[Report], None]) 
             with suppress(Lagged):
                 await watcher.next(LOOK_SECONDS)
             try:
-                on_report(Report(str(directory), await write_behind([directory])))
+                written = await write_behind([directory])
+                on_report(Report(str(directory), written.outcomes))
+                await asyncio.sleep(LOOK_SECONDS if written.failures else _PAUSE_SECONDS)
             except (Unavailable, *DRIVER_ERRORS) as error:
                 _say_that_it_waits(error)
                 await asyncio.sleep(LOOK_SECONDS)
 
 
 def _say_that_it_waits(error: Exception) -> bool:
-    logger.warning("folders wait for the database: %s", error)
+    logger.warning("folders are synced later: %s", error)
     return True

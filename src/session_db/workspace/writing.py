@@ -3,11 +3,12 @@
 import logging
 from collections.abc import Collection
 from pathlib import Path
+from typing import NamedTuple
 from uuid import UUID
 
 from session_db.crud.workspaces import Place, get_place, list_behind
 from session_db.database import async_session, in_transaction
-from session_db.errors import NotFound
+from session_db.errors import NotFound, SessionDBError
 from session_db.workspace.places import open_session_folder
 from session_db.workspace.syncing import COMMITTER_LOCK_SECONDS, Asked, Outcome, sync_folder
 
@@ -31,9 +32,17 @@ async def write_after_commit(session_id: UUID, *, is_new: bool) -> None:
         logger.warning("the folder of session %s is not written yet: %s", session_id, error)
 
 
-async def write_behind(below: Collection[Path]) -> list[Outcome]:
-    """Write every folder at or below these directories that is behind, and return what was done; what cannot be written stays so."""
+class Written(NamedTuple):
+    """What a look for folders that are behind did, and how many of them the system let nobody write."""
+
+    outcomes: list[Outcome]
+    failures: int
+
+
+async def write_behind(below: Collection[Path]) -> Written:
+    """Write every folder at or below these directories that is behind; what cannot be written stays so."""
     outcomes: list[Outcome] = []
+    failures = 0
     after: UUID | None = None
     while below:
         async with async_session() as db:
@@ -42,13 +51,14 @@ async def write_behind(below: Collection[Path]) -> list[Outcome]:
             try:
                 outcome = await _write(place)
             except Exception as error:  # noqa: BLE001  one folder must not keep the others behind.
+                failures += not isinstance(error, SessionDBError)
                 logger.debug("the folder of session %s is not written yet: %s", place.id, error)
             else:
                 outcomes += [outcome] if outcome else []
         if len(places) < BEHIND_A_PAGE:
             break
         after = places[-1].id
-    return outcomes
+    return Written(outcomes, failures)
 
 
 async def _write(place: Place, *, is_new: bool = False) -> Outcome | None:
