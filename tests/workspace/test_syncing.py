@@ -315,14 +315,30 @@ class TestFoldersWithoutASession:
 
     async def test_a_copy_elsewhere_is_told_and_left(self, project: Project, tmp_path: Path) -> None:
         await project.create()
-        copy = Project(tmp_path / "copy")
+        copy = Project(tmp_path / "elsewhere")
         shutil.copytree(project.directory / "agents", copy.directory / "agents")
         report = await copy.sync()
         assert report.outcomes == []
         assert "whose folder is" in report.problems[0].reason
+        report = await copy.sync(How(move=True))
+        assert report.outcomes == []
+        assert f"{project.folder} names session" in report.problems[0].reason
+        shutil.rmtree(project.folder)
         (outcome,) = (await copy.sync(How(move=True))).outcomes
         assert outcome.action in {"written", "unchanged"}
         assert (await copy.session()).working_dir == str(copy.directory)
+
+    async def test_one_that_was_renamed_is_its_sessions_for_good(self, project: Project) -> None:
+        session = await project.create()
+        renamed = project.folder.rename(project.folder.with_name("renamed"))
+        report = await project.sync()
+        assert report.outcomes == []
+        assert "--move makes this one its folder" in report.problems[0].reason
+        for _ in range(2):
+            (outcome,) = (await project.sync(How(move=True))).outcomes
+            assert (outcome.slug, outcome.session_id) == ("renamed", session.id)
+            assert list(renamed.parent.iterdir()) == [renamed]
+        assert (await project.sync()).outcomes[0].action == "unchanged"
 
     async def test_a_folder_that_was_to_be_made_is_made(self, project: Project, monkeypatch: pytest.MonkeyPatch) -> None:
         with monkeypatch.context() as patched:

@@ -1,13 +1,26 @@
 """What the files in a folder say of its session, and what its state.json has to hold."""
 
 from collections.abc import Container, Mapping
+from pathlib import Path
 from typing import Any, NamedTuple
+from uuid import UUID
 
-from session_db.errors import InvalidInput
+from session_db.errors import InvalidInput, NotFound
 from session_db.models.table import same_json
 from session_db.workspace.documents import MAX_BYTES, format_object, parse_object
-from session_db.workspace.folders import Folder, Stamp
-from session_db.workspace.layouts import RECORD, Values, heading_of, in_step, is_older, older_values, plan_values, record_in, state_values
+from session_db.workspace.folders import Folder, Stamp, open_folder
+from session_db.workspace.layouts import (
+    RECORD,
+    Values,
+    heading_of,
+    in_step,
+    is_older,
+    older_values,
+    plan_values,
+    record_in,
+    session_id_in,
+    state_values,
+)
 from session_db.workspace.places import STATE
 from session_db.workspace.state import OF_DATABASE, fingerprint, overlaid
 
@@ -41,6 +54,16 @@ def read_files(folder: Folder) -> Files:
     document = {} if content is None else parse_object(content, STATE)
     plan, note = _read_plan(folder)
     return Files(None if content is None else stamp, document, plan, _read_heading(folder), note)
+
+
+def is_named_in(directory: Path, session_id: UUID) -> bool:
+    """Say whether a folder is there and names this session."""
+    try:
+        with open_folder(directory) as folder:
+            content = folder.read(STATE, MAX_BYTES)
+        return content is not None and session_id_in(record_in(parse_object(content, STATE))) == session_id
+    except (NotFound, InvalidInput):
+        return False
 
 
 def _read_plan(folder: Folder) -> tuple[Values, str | None]:

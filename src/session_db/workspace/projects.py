@@ -25,11 +25,12 @@ PLACES_A_PAGE = 500
 
 @dataclass(frozen=True)
 class Problem:
-    """A folder that could not be synced, and why."""
+    """A folder that could not be synced, and why; and the session that it names, where that is known."""
 
     slug: str
     path: Path
     reason: str
+    session_id: UUID | None = None
 
 
 @dataclass
@@ -58,14 +59,22 @@ async def sync_project(directory: Path, how: How = PLAINLY, *, on_progress: Call
     report = Report(working_dir)
     made = {place.session_slug: place for place in await _places(working_dir)}
     names = _found(Path(working_dir), report)
-    todo = sorted({*names, *made})
-    if not todo and not report.problems:
+    total = len({*names, *made})
+    if not total and not report.problems:
         raise NotFound(f"{working_dir} has no session folders: there is nothing in {Path(working_dir, *SESSIONS)}.", path=working_dir)
-    for done, slug in enumerate(todo):
+    for done, slug in enumerate(sorted(names)):
         if on_progress is not None:
-            on_progress(done, len(todo))
-        await sync_one(report, slug, how, None if slug in names else made[slug].id)
+            on_progress(done, total)
+        await sync_one(report, slug, how)
+    for place in await _missing(report, names) if made.keys() - names else []:
+        await sync_one(report, place.session_slug, how, place.id)
     return report
+
+
+async def _missing(report: Report, names: set[str]) -> list[Place]:
+    """Return the folders that were to be made; one that was renamed is none of them, its session is named by another one."""
+    named = {each.session_id for each in report.outcomes} | {each.session_id for each in report.problems}
+    return [place for place in await _places(report.directory) if place.session_slug not in names and place.id not in named]
 
 
 async def sync_one(report: Report, slug: str, how: How, session_id: UUID | None = None) -> None:
@@ -98,7 +107,7 @@ def _noting(report: Report, slug: str) -> Iterator[None]:
             raise
         report.problems.append(note(error.message))
     except SessionDBError as error:
-        report.problems.append(note(error.message))
+        report.problems.append(note(error.message, error.details.get("session_id")))
     except OSError as error:
         report.problems.append(note(f"it cannot be read or written: {error.strerror}"))
     except DBAPIError as error:

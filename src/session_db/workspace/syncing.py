@@ -24,7 +24,7 @@ from session_db.errors import InvalidInput, NotFound, Unavailable
 from session_db.ids import derived_id
 from session_db.models import AgentLogCreate, Session, SessionUpdate
 from session_db.workspace.beginning import WasDeleted, begin_session
-from session_db.workspace.contents import Files, fingerprints, new_content, read_files
+from session_db.workspace.contents import Files, fingerprints, is_named_in, new_content, read_files
 from session_db.workspace.folders import LOCK_SECONDS, Folder, Stamp
 from session_db.workspace.layouts import (
     Values,
@@ -35,7 +35,7 @@ from session_db.workspace.layouts import (
     state_values,
 )
 from session_db.workspace.merging import Conflict, Marks, merge, put_back
-from session_db.workspace.places import STATE
+from session_db.workspace.places import SESSIONS, STATE
 from session_db.workspace.state import CHECKPOINTS, Synced, checkpoints_of, record_of
 
 Returned = TypeVar("Returned")
@@ -239,10 +239,7 @@ async def _find(db: UnitOfWork, asked: Asked, record: Mapping[str, Any], has_sta
         return await _find_asked(db, asked, asked.session_id, named, has_state=has_state)
     session = await lock_session_if_any(db, named) if named is not None else None
     if session is not None and not _is_place_of(session, asked):
-        if not asked.how.move:
-            elsewhere = Path(session.working_dir or "?", "agents", "sessions", session.session_slug or "?")
-            problem = f"state.json names session {session.id}, whose folder is {elsewhere}; --move makes this one its folder."
-            raise ConflictError(problem, session_id=session.id)
+        await _refuse_move(session, asked)
         place = SessionUpdate(working_dir=asked.working_dir, session_slug=asked.slug)
         session = await update_session(db, session.id, place)
     if session is None:
@@ -250,6 +247,17 @@ async def _find(db: UnitOfWork, asked: Asked, record: Mapping[str, Any], has_sta
     if session is not None and session.session_type == "chat":
         raise ConflictError(f"session {session.id} is a chat, which has no folder; name the folder otherwise.", session_id=session.id)
     return session
+
+
+async def _refuse_move(session: Session, asked: Asked) -> None:
+    """Let a folder be that of a session only where nobody could mean the one that it has."""
+    elsewhere = Path(session.working_dir or "?", *SESSIONS, session.session_slug or "?")
+    if not asked.how.move:
+        problem = f"state.json names session {session.id}, whose folder is {elsewhere}; --move makes this one its folder."
+        raise ConflictError(problem, session_id=session.id)
+    if session.session_slug is not None and await asyncio.to_thread(is_named_in, elsewhere, session.id):
+        problem = f"{elsewhere} names session {session.id} as well; remove one of the two, or its session_id."
+        raise ConflictError(problem, session_id=session.id)
 
 
 async def _find_asked(db: UnitOfWork, asked: Asked, session_id: UUID, named: UUID | None, *, has_state: bool) -> Session:
