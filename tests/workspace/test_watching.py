@@ -54,6 +54,16 @@ class TestWatchProject:
             project.write({"title": "Sign in"})
             await soon(lambda: is_taken(project))
 
+    async def test_hears_of_a_new_folder_whose_file_is_there_at_once(self, project: Project) -> None:
+        await project.create()
+        async with watched(project) as reports:
+            await soon(lambda: len(reports) > 2)
+            for number in range(10):
+                folder = project.folder.with_name(f"new-{number}")
+                folder.mkdir()
+                (folder / "state.json").write_text("{}")
+                await soon(lambda: "session_id" in (folder / "state.json").read_text())  # noqa: B023  awaited in the round
+
     async def test_goes_on_where_the_directory_came_back(self, project: Project) -> None:
         await project.create()
         async with watched(project) as reports:

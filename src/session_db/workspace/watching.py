@@ -6,6 +6,7 @@ import os
 import stat
 from collections.abc import Callable
 from contextlib import aclosing, suppress
+from functools import partial
 from pathlib import Path
 
 from watchfiles import Change, awatch
@@ -63,10 +64,11 @@ async def _watch_files(directory: Path, on_report: Callable[[Report], None], how
 
 async def _watch_directory(directory: Path, identity: Identity, on_report: Callable[[Report], None], how: How) -> None:
     """Sync whatever changes in the folders of a project, until their directory is gone or is another one."""
-    sessions = directory.joinpath(*SESSIONS)
+    # The system tells of real paths.
+    sessions = await asyncio.to_thread(directory.joinpath(*SESSIONS).resolve)
     # What was written before it is watched for, or while the database was away, nobody tells.
     is_behind = True
-    watched = awatch(sessions, watch_filter=_is_watched, rust_timeout=_QUIET_MILLISECONDS, yield_on_timeout=True)
+    watched = awatch(sessions, watch_filter=partial(_is_watched, sessions), rust_timeout=_QUIET_MILLISECONDS, yield_on_timeout=True)
     async with aclosing(watched) as rounds:
         async for changes in rounds:
             if not changes and await asyncio.to_thread(_identity, directory) != identity:
@@ -75,11 +77,11 @@ async def _watch_directory(directory: Path, identity: Identity, on_report: Calla
                 if is_behind:
                     on_report(await sync_project(directory, how))
                 elif changes:
-                    on_report(await _sync_changed(directory, {Path(path).parent.name for _, path in changes}, how))
+                    on_report(await _sync_changed(directory, {Path(path).relative_to(sessions).parts[0] for _, path in changes}, how))
                 is_behind = False
             except NotFound:
-                # There is no session yet; the first one is heard of.
-                is_behind = False
+                # There is no session yet, and nobody to be told so.
+                continue
             except (SessionDBError, OSError, *DRIVER_ERRORS) as error:
                 is_behind = _say_that_it_waits(error)
 
@@ -101,8 +103,9 @@ async def _sync_changed(directory: Path, slugs: set[str], how: How) -> Report:
     return report
 
 
-def _is_watched(_change: Change, path: str) -> bool:
-    return Path(path).name in _WATCHED
+def _is_watched(sessions: Path, _change: Change, path: str) -> bool:
+    # Of a new folder only itself may be heard: what is written in it at once came before anybody listened there.
+    return Path(path).name in _WATCHED or Path(path).parent == sessions
 
 
 async def _watch_database(directory: Path, on_report: Callable[[Report], None]) -> None:
