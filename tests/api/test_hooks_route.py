@@ -121,7 +121,8 @@ class TestCaptureEvent:
     async def test_what_a_recorder_records_is_acknowledged_and_not_kept(self, settings: Settings) -> None:
         async with await client_from(settings) as client:
             answer = await client.post("/hooks/claude-code", content=json.dumps(EVENT), headers={"Session-DB-Recorder": "1"})
-        assert (answer.status_code, answer.content) == (204, b"")
+            refused = await client.post("/hooks/claude-code", content=b"\x00", headers={"Session-DB-Recorder": "1"})
+        assert (answer.status_code, answer.content, refused.status_code) == (204, b"", 422)
         assert list(spool_of(settings).names()) == []
 
     @pytest.mark.parametrize(

@@ -215,7 +215,7 @@ def why_not(url: str) -> str | None:
     if token:
         # What comes from a recorder is acknowledged and not kept.
         headers = {"Authorization": f"Bearer {token}", "Session-DB-Recorder": "status"}
-        requests.append(Request(url, data=b"{}", headers=headers))  # noqa: S310  http, as it was installed
+        requests.append(Request(url, data=b'{"session_id": "status", "hook_event_name": "status"}', headers=headers))  # noqa: S310  http, as it was installed
     try:
         for request in requests:
             ask(request, _SERVICE_SECONDS).close()

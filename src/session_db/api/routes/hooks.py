@@ -69,8 +69,6 @@ async def capture_event(request: Request, origin: Annotated[Origin, Header()]) -
 
     The answer is empty: whatever stood in it the client would read as a decision.
     """
-    if origin.session_db_recorder:
-        return Response(status_code=204)
     host, name = _host_of(origin.session_db_host, address_of(request)), origin.session_db_spooled
     try:
         payload = await request.body()
@@ -80,6 +78,8 @@ async def capture_event(request: Request, origin: Annotated[Origin, Header()]) -
     captured = Captured(name, payload, captured_at(name) if name else now(), host, origin.environment)
     parse(captured)
     spool = spool_of(get_settings())
+    if origin.session_db_recorder:
+        return Response(status_code=204)
     if name:
         await asyncio.to_thread(receive, spool, captured)
     else:
