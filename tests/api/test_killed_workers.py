@@ -172,7 +172,7 @@ class TestKilledWorkers:
         await append_while_workers_are_killed(service, fresh_database, appends, [WORKERS, 1])
 
     @pytest.mark.large
-    @pytest.mark.timeout(300)
+    @pytest.mark.timeout(900)
     async def test_each_of_a_thousand_is_there_once_when_they_are_killed_again_and_again(
         self, fresh_database: Database, service: Service
     ) -> None:

@@ -236,7 +236,7 @@ class TestFollowSession:
             await follow_through(service, count=1_000, leaves=10, disturbances=[restarting(service)])
 
     @pytest.mark.large
-    @pytest.mark.timeout(300)
+    @pytest.mark.timeout(900)
     async def test_neither_do_kills_of_the_service_and_of_postgresql(self, home: Home) -> None:
         async with serving(home.path.parent, os.environ | {"SESSION_DB_HOME": str(home.path)}) as service:
             disturbances = [restarting(service), killing_postgresql(home), killing(service)]

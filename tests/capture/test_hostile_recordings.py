@@ -275,7 +275,7 @@ print(json.dumps(report_json(report) | {"added": peak() - before}))
 
 
 @pytest.mark.large
-@pytest.mark.timeout(240)
+@pytest.mark.timeout(900)
 async def test_two_hundred_thousand_lines_import_whole_in_bounded_memory(tmp_path: Path, fresh_database: Database) -> None:
     path = copy_of(BACKGROUND, tmp_path)
     source = path.rename(path.with_suffix(".source"))
