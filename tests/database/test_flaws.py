@@ -62,10 +62,11 @@ class TestListFlaws:
         await execute(change)
         assert await problems() == [problem]
 
-    @pytest.mark.parametrize("pooler", [None, "transaction"])
-    async def test_a_schema_of_its_own_is_looked_at(self, empty_database: Database, pooler: str | None) -> None:
+    @pytest.mark.parametrize("as_behind_a_pooler", [False, True])
+    async def test_a_schema_of_its_own_is_looked_at(self, empty_database: Database, *, as_behind_a_pooler: bool) -> None:
         await init_db()
         await close_db()
+        pooler = "transaction" if as_behind_a_pooler else empty_database.settings.pooler
         use_settings(empty_database.settings.model_copy(update={"schema_name": "Odd", "pooler": pooler}))
         await init_db()
         assert await list_flaws() == []
