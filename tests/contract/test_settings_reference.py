@@ -27,7 +27,7 @@ class TestTable:
         (row,) = [row for row in ROWS if row[0] == name]
         assert re.findall(r"`(\w+)`", row[1]) == others
         default = Settings.model_fields[field].default
-        said = "see below" if field == "home" else "unset" if default is None else f"`{str(default).lower()}`"
+        said = "see below" if field == "home" else "unset" if default in (None, "") else f"`{str(default).lower()}`"
         assert row[2] == said
 
 

@@ -37,6 +37,8 @@ class Artifact(BaseModel):
 class TooLarge(InvalidInput):
     """The file is larger than is read."""
 
+    code = "too_large"
+
 
 def list_artifacts(place: Place, *, limit: int = 50, cursor: str | None = None) -> Page[Artifact]:
     """Return files of a folder in the order of their paths; symbolic links, pipes and names that are no UTF-8 are left out.

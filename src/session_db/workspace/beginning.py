@@ -38,6 +38,8 @@ _TYPES: dict[Any, SessionType] = {"full": "full", "quick": "quick", "research": 
 class WasDeleted(NotFound):
     """The session was deleted, and its folder is still there."""
 
+    code = "was_deleted"
+
 
 class Begun(NamedTuple):
     """A session that was made of a folder.
