@@ -51,8 +51,9 @@ openapi: $(READY) ## write docs/reference/openapi.json anew
 fuzz: $(READY) ## ask the service whatever its OpenAPI document allows and forbids; SEED=… repeats a run
 	@scripts/fuzz $(ARGS)
 
-bench: $(READY) ## print what size costs: queries of a large database, writers beside a deletion, requests beside readers, hooks
+bench: $(READY) ## print what size costs: queries and searches of a large database, writers beside a deletion, requests beside readers, hooks
 	@$(BIN)/python -m benchmarks.queries $(ARGS)
+	@$(BIN)/python -m benchmarks.search $(ARGS)
 	@$(BIN)/python -m benchmarks.deletion --events 100000 --seconds 10
 	@$(BIN)/python -m benchmarks.readers
 	@$(BIN)/python -m benchmarks.hooks

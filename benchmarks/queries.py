@@ -238,7 +238,7 @@ async def _row(name: str, query: Query, *databases: tuple[Timed, list[Subject]],
 
 
 @contextlib.contextmanager
-def home_of(given: Path | None) -> Iterator[Path]:
+def _home(given: Path | None) -> Iterator[Path]:
     """Give the home that was named, or one for this run."""
     if given is not None:
         yield given
@@ -255,25 +255,29 @@ def home_of(given: Path | None) -> Iterator[Path]:
         shutil.rmtree(parent, ignore_errors=True)
 
 
-async def _run(options: argparse.Namespace, home: Path, reference_home: Path) -> None:
+Measure = Callable[[Timed, Timed, int], Awaitable[None]]
+
+
+async def _run(measure: Measure, options: argparse.Namespace, home: Path, reference_home: Path) -> None:
     async with opened(reference_home, REFERENCE) as reference, opened(home, size_of(options)) as large:
         say(
             f"PostgreSQL {large.version}, Python {platform.python_version()}, {os.cpu_count()} cores, load {os.getloadavg()[0]:.1f}; "
             f"{reference.sessions:,} and {large.sessions:,} sessions; median of {options.calls} calls\n"
         )
-        await _measured(reference, large, options.calls)
+        await measure(reference, large, options.calls)
     say(f"\nload {os.getloadavg()[0]:.1f}")
 
 
-def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+def compare(description: str | None, calls: int, measure: Measure) -> None:
+    """Measure a large database against the reference, as the command line says."""
+    parser = argparse.ArgumentParser(description=description, formatter_class=argparse.RawDescriptionHelpFormatter)
     add_size_arguments(parser, sessions=20_000, events=200_000)
     parser.add_argument("--home", type=Path, help="a home that is kept; its database is filled where it is empty")
-    parser.add_argument("--calls", type=int, default=SAMPLE, help=f"calls of each query ({SAMPLE})")
+    parser.add_argument("--calls", type=int, default=calls, help=f"calls of each query ({calls})")
     options = parser.parse_args()
-    with home_of(options.home) as home, home_of(None) as reference_home:
-        asyncio.run(_run(options, home, reference_home))
+    with _home(options.home) as home, _home(None) as reference_home:
+        asyncio.run(_run(measure, options, home, reference_home))
 
 
 if __name__ == "__main__":
-    main()
+    compare(__doc__, SAMPLE, _measured)

@@ -5,20 +5,13 @@
 ``s1`` is the word of one session, of the first day.
 """
 
-import argparse
-import asyncio
-import os
-import platform
 import statistics
 import time
-from collections.abc import Awaitable, Callable
-from pathlib import Path
 from typing import Any
 
-from benchmarks.generator import add_size_arguments, say, size_of
-from benchmarks.queries import REFERENCE, Subject, Timed, home_of, opened
+from benchmarks.generator import say
+from benchmarks.queries import Query, Timed, compare
 from session_db.crud.search import search_records
-from session_db.database import UnitOfWork
 
 CALLS = 30
 """Calls of each search."""
@@ -26,14 +19,12 @@ CALLS = 30
 ROW_SECONDS = 60
 """How long a search is called again, where its calls are slow."""
 
-Search = Callable[[UnitOfWork, Subject], Awaitable[Any]]
 
-
-def _for(words: str, **filters: Any) -> Search:
+def _for(words: str, **filters: Any) -> Query:
     return lambda db, _: search_records(db, words, **filters)
 
 
-SEARCHES: dict[str, Search] = {
+SEARCHES: dict[str, Query] = {
     "a frequent word": _for('"w1"'),
     "a word of some": _for('"w1000"'),
     "a rare word": _for('"w900000"'),
@@ -64,7 +55,7 @@ async def _measured(reference: Timed, large: Timed, calls: int) -> None:
         say(f"| {name} | {small:.1f} ms | {large_one:.1f} ms | {max(took[1]) * 1000:.0f} ms | {large_one / small:.2f} |")
 
 
-async def _seconds(timed: Timed, search: Search, calls: int) -> list[float]:
+async def _seconds(timed: Timed, search: Query, calls: int) -> list[float]:
     """Return how long calls took; the first one, with cold caches, is none of them."""
     seconds: list[float] = []
     began = time.monotonic()
@@ -75,25 +66,5 @@ async def _seconds(timed: Timed, search: Search, calls: int) -> list[float]:
     return seconds[1:]
 
 
-async def _run(options: argparse.Namespace, home: Path, reference_home: Path) -> None:
-    async with opened(reference_home, REFERENCE) as reference, opened(home, size_of(options)) as large:
-        say(
-            f"PostgreSQL {large.version}, Python {platform.python_version()}, {os.cpu_count()} cores, load {os.getloadavg()[0]:.1f}; "
-            f"{reference.sessions:,} and {large.sessions:,} sessions; median of {options.calls} calls\n"
-        )
-        await _measured(reference, large, options.calls)
-    say(f"\nload {os.getloadavg()[0]:.1f}")
-
-
-def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    add_size_arguments(parser, sessions=20_000, events=200_000)
-    parser.add_argument("--home", type=Path, help="a home that is kept; its database is filled where it is empty")
-    parser.add_argument("--calls", type=int, default=CALLS, help=f"calls of each search ({CALLS})")
-    options = parser.parse_args()
-    with home_of(options.home) as home, home_of(None) as reference_home:
-        asyncio.run(_run(options, home, reference_home))
-
-
 if __name__ == "__main__":
-    main()
+    compare(__doc__, CALLS, _measured)
