@@ -24,6 +24,7 @@ from session_db.api.routes.login import Failures
 from session_db.capture.drain import drain
 from session_db.capture.reading import ReadReport, read_pending
 from session_db.capture.reaping import Reaper
+from session_db.console.serving import Console
 from session_db.crud import erase_deleted_sessions
 from session_db.crud.presence import delete_expired_presence
 from session_db.crud.sdk_sessions import delete_old_tombstones
@@ -67,6 +68,7 @@ def create_app(settings: Settings | None = None) -> FastAPI:
     """
     if settings is not None:
         use_settings(settings)
+    console = Console()
     app = _Service(
         title="session-db",
         version=version("session-db"),
@@ -79,13 +81,15 @@ def create_app(settings: Settings | None = None) -> FastAPI:
         lifespan=_lifespan,
         responses=problems(400, 401, 403, 413, 421, 422, 429, 503),
         generate_unique_id_function=lambda route: route.name,
+        # They come first: what the gate lets through as the console's is answered by the console.
+        routes=console.routes,
     )
     for router in ROUTERS:
         app.include_router(router)
     add_error_handlers(app)
     app.state.failures = Failures()
     app.state.metrics = Metrics()
-    app.add_middleware(Gate, settings=get_settings())
+    app.add_middleware(Gate, settings=get_settings(), is_public=console.is_asked)
     app.add_middleware(Observing, metrics=app.state.metrics)
     return app
 

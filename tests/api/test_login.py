@@ -74,6 +74,18 @@ class TestLogIn:
         assert int(morsel["max-age"]) == 30 * 24 * 3600
         assert morsel.value not in answer.text
 
+    async def test_its_page_leads_on_to_the_console(self, client: httpx.AsyncClient, anonymous: httpx.AsyncClient) -> None:
+        answer = await anonymous.get(await new_link(client))
+        assert '<meta http-equiv="refresh" content="0; url=./">' in answer.text
+        assert '<a href="./">' in answer.text
+
+    async def test_mounted_where_there_is_no_console_it_leads_nowhere(self, app: FastAPI, client: httpx.AsyncClient) -> None:
+        link, host = await new_link(client), FastAPI()
+        host.mount("/sessions", app)
+        async with httpx.AsyncClient(transport=httpx.ASGITransport(host), base_url=URL) as browser:
+            answer = await browser.get(f"/sessions{link}")
+        assert (answer.status_code, "refresh" in answer.text, "href" in answer.text) == (200, False, False)
+
     async def test_with_https_the_cookie_is_sent_by_https_alone(self, app: FastAPI, client: httpx.AsyncClient) -> None:
         async with httpx.AsyncClient(transport=httpx.ASGITransport(app), base_url="https://127.0.0.1") as browser:
             answer = await browser.get(await new_link(client))

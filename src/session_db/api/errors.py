@@ -202,7 +202,8 @@ def _of_starlette(request: HTTPConnection, error: HTTPException) -> JSONAnswer:
     if error.status_code == HTTPStatus.NOT_FOUND and detail == title:
         detail = "there is no such route; /openapi.json lists them."
     if error.status_code == HTTPStatus.METHOD_NOT_ALLOWED:
-        headers["Allow"] = ", ".join(_allowed_methods(request))
+        # Of what is in no document, Starlette's own word is all there is.
+        headers["Allow"] = ", ".join(_allowed_methods(request) or sorted(headers.get("Allow", "").split(", ")))
         detail = f"this route takes {headers['Allow']}."
     return _problem(request, error.status_code, detail, code, headers=headers)
 

@@ -1,6 +1,7 @@
 """The gate: what every request passes before any route. Who sends it, from where, and how much."""
 
 import ipaddress
+from collections.abc import Callable
 from urllib.parse import urlsplit
 
 from starlette.datastructures import Headers
@@ -32,8 +33,16 @@ _SAFE_METHODS = frozenset({"GET", "HEAD", "OPTIONS"})
 class Gate:
     """ASGI middleware: refuses what may not come in, and leaves the caller's token in the state of the request."""
 
-    def __init__(self, app: ASGIApp, settings: Settings) -> None:
+    def __init__(self, app: ASGIApp, settings: Settings, is_public: Callable[[Scope], bool] = lambda _: False) -> None:
+        """Make the gate of a service.
+
+        Args:
+            app: what is behind it.
+            settings: of this process.
+            is_public: says of a request's scope that it asks for something that everybody may have.
+        """
         self._app = app
+        self._is_public = is_public
         self._hosts = frozenset(host.strip().lower() for host in settings.allowed_hosts.split(",")) - {""}
         self._max_body = settings.max_body_bytes
         self._open = OPEN | PROBES if settings.open_probes else OPEN
@@ -87,7 +96,7 @@ class Gate:
 
     async def _admit(self, connection: HTTPConnection) -> None:
         path = connection.scope["path"].removeprefix(connection.scope.get("root_path", ""))
-        if path in self._open:
+        if path in self._open or self._is_public(connection.scope):
             return
         bearer = _bearer_of(connection.headers)
         # Each by itself: what another application of this host put into its own must not spoil ours.

@@ -27,10 +27,12 @@ BROWSER_AGE = timedelta(days=30)
 
 _PAGE = """<!doctype html>
 <html lang="en">
-<head><meta charset="utf-8"><title>session-db</title></head>
-<body><h1>You are logged in</h1><p>This browser may use session-db for 30 days.</p></body>
+<head><meta charset="utf-8">{refresh}<title>session-db</title></head>
+<body><h1>You are logged in</h1><p>This browser may use session-db for 30 days.</p>{link}</body>
 </html>
 """
+_LOGGED_IN = _PAGE.format(refresh="", link="")
+_LEADING_ON = _PAGE.format(refresh='<meta http-equiv="refresh" content="0; url=./">', link='<p><a href="./">Go on to the console</a></p>')
 
 router = APIRouter(tags=["login"])
 
@@ -82,8 +84,9 @@ async def log_in(
         failures.note(address)
         raise Unauthorized("this link does not work (any more): it works once, for ten minutes. `session-db login` makes another one.")
     made = await create_token(db, _like(login, login.name, BROWSER_AGE), kind="browser")
-    # A page and no redirect: a browser that came by a link of another site would not send a strict cookie to where it leads.
-    answer = HTMLResponse(_PAGE, headers={"Cache-Control": "no-store"})
+    # A page and no redirect: a browser that came by a link of another site would not send a strict cookie to where it leads. What this
+    # page leads to is asked for by us. Mounted in another application the service has no console.
+    answer = HTMLResponse(_LOGGED_IN if request.scope.get("root_path") else _LEADING_ON, headers={"Cache-Control": "no-store"})
     answer.set_cookie(
         COOKIE,
         made.text,
