@@ -41,6 +41,12 @@ class TestQueries:
             ("agent=%00", "agent"),
             ("project=%00", "project"),
             ("text=%00", "text"),
+            ("model=%00", "model"),
+            ("min_cost=-1", "min_cost"),
+            ("max_cost=nan", "max_cost"),
+            ("since=5", "since"),
+            ("until=tomorrow", "until"),
+            ("pinned=2", "pinned"),
             ("metadata.a=%00", "metadata.a"),
         ]:
             assert await refused(client, "GET", f"/api/sessions?{query}") == ("query", name)
@@ -56,6 +62,21 @@ class TestQueries:
         for name, value in {"item_type": "clip", "ü": "x", "": "empty", "mixer.gain": "0.8", "mixer.on": "true"}.items():
             found = (await client.get("/api/sessions", params={f"metadata.{name}": value})).json()["items"]
             assert [session["session_id"] for session in found] == [session_id]
+
+    async def test_sessions_are_found_by_what_they_cost_by_model_by_time_and_pinned(self, client: AsyncClient) -> None:
+        session_id = (await create_session(client, model_name="claude-opus-5", pinned=True))["session_id"]
+        await create_session(client, model_name="other")
+        for query, number in {
+            "model=claude-opus-5": 1,
+            "pinned=true": 1,
+            "model=claude-opus-5&pinned=false": 0,
+            "min_cost=0&max_cost=0&pinned=true": 1,
+            "min_cost=0.01": 0,
+            "since=2026-01-01T00:00:00Z&pinned=true": 1,
+            "until=2026-01-01T00:00:00Z": 0,
+        }.items():
+            found = (await client.get(f"/api/sessions?{query}")).json()["items"]
+            assert [session["session_id"] for session in found] == [session_id] * number, query
 
     async def test_a_slash_at_the_end_is_another_path(self, client: AsyncClient) -> None:
         assert (await client.get("/api/sessions/")).status_code == 404

@@ -68,6 +68,10 @@ class TestList:
         assert len(cli.json("sessions", "list", "--project", "demo", "--type", "chat")["items"]) == 7
         assert cli.json("sessions", "list", "--status", "terminated")["items"] == []
         assert cli.json("sessions", "list", "--dir", "/elsewhere")["items"] == []
+        assert cli.json("sessions", "list", "--since", "1d", "--max-cost", "0")["items"] == []
+        costs = [session["total_cost"] for session in cli.json("sessions", "list", "--min-cost", "0.01", "--until", "1min")["items"]]
+        assert costs
+        assert min(costs) >= 0.01
 
     def test_an_empty_list_says_what_to_do_next(self, cli: CommandLine) -> None:
         assert "session-db import" in cli("sessions", "list").stdout

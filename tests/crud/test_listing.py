@@ -1,9 +1,11 @@
 """Filters of the list of sessions: metadata, text, what goes on."""
 
+from datetime import UTC, datetime
 from typing import Any
 
 import pytest
-from sqlalchemy import text
+from sqlalchemy import text, update
+from sqlmodel import col
 
 from session_db import crud
 from session_db.crud import listing
@@ -219,3 +221,47 @@ class TestState:
     async def test_pinned_is_true_or_false(self, db: UnitOfWork) -> None:
         with pytest.raises(InvalidInput, match=r"pinned: .*send true or false"):
             await crud.list_sessions(db, pinned="yes")  # type: ignore[arg-type]
+
+
+class TestCost:
+    async def test_it_is_from_the_least_to_the_most_both_included(self, db: UnitOfWork) -> None:
+        cheap, fair, dear = [await make_session(db) for _ in range(3)]
+        for session, cost in ((cheap, 0.1), (fair, 0.3), (dear, 12.5)):
+            await db.execute(update(Session).where(col(Session.id) == session.id).values(total_cost=cost))
+        assert await listed(db, min_cost=0.3) == [dear, fair]
+        assert await listed(db, max_cost=0.3) == [fair, cheap]
+        assert await listed(db, min_cost=0.2, max_cost=12) == [fair]
+        assert await listed(db, min_cost=13) == []
+
+    @pytest.mark.parametrize("cost", [-0.1, float("nan"), float("inf"), 1e10, True, "1"])
+    async def test_what_no_session_can_cost_is_refused(self, db: UnitOfWork, cost: Any) -> None:
+        with pytest.raises(InvalidInput, match="min_cost: is "):
+            await crud.list_sessions(db, min_cost=cost)
+
+
+class TestSpan:
+    async def test_it_begins_with_since_and_ends_before_until(self, db: UnitOfWork) -> None:
+        sessions = [await make_session(db) for _ in range(4)]
+        moments = [datetime(2026, 3, day, tzinfo=UTC) for day in range(1, 5)]
+        for session, moment in zip(sessions, moments, strict=True):
+            await db.execute(update(Session).where(col(Session.id) == session.id).values(last_activity=moment))
+        assert await listed(db, since=moments[1], until=moments[3]) == [sessions[2], sessions[1]]
+        assert await listed(db, since=moments[1], until=moments[3], limit=1, agent_name="strudel") == [sessions[2], sessions[1]]
+        assert await listed(db, until=moments[1].replace(tzinfo=None)) == [sessions[0]]
+        assert await listed(db, since=moments[3], until=moments[1]) == []
+
+    async def test_it_bounds_what_metadata_finds_too(self, db: UnitOfWork) -> None:
+        old, new = [await make_session(db, metadata={"take": 1}) for _ in range(2)]
+        await db.execute(update(Session).where(col(Session.id) == old.id).values(last_activity=datetime(2026, 3, 1, tzinfo=UTC)))
+        assert await listed(db, metadata={"take": "1"}, since=datetime(2026, 3, 2, tzinfo=UTC)) == [new]
+
+    async def test_what_is_no_moment_is_refused(self, db: UnitOfWork) -> None:
+        with pytest.raises(InvalidInput, match="since '2026' is no datetime"):
+            await crud.list_sessions(db, since="2026")  # type: ignore[arg-type]
+
+
+class TestModel:
+    async def test_it_is_the_whole_name(self, db: UnitOfWork) -> None:
+        session = await make_session(db, model_name="claude-opus-5")
+        await make_session(db, model_name="claude-opus-5-1")
+        assert await listed(db, model_name="claude-opus-5") == [session]

@@ -87,6 +87,12 @@ READS: dict[str, Case] = {
     "list_sessions by a text and an agent": walks(
         "ix_sessions_agent_name_last_activity_id", "ix_sessions_last_activity_id", agent_name="claude-code", text="nowhere"
     ),
+    "list_sessions of a span": lists("ix_sessions_last_activity_id", since=SINCE_MAY, until=SINCE_MAY + HOUR),
+    "list_sessions by status of a span": lists(
+        "ix_sessions_status_last_activity_id", "ix_sessions_last_activity_id", status="complete", until=SINCE_MAY
+    ),
+    "list_sessions by model": walks("ix_sessions_last_activity_id", model_name="none"),
+    "list_sessions by cost": walks("ix_sessions_last_activity_id", min_cost=1e9),
     "list_unended": Case(
         lambda db, _: list_unended(db, before=datetime.now(UTC)),
         {"ix_sessions_last_activity_id", "ix_agents_session_id_created_at_id", "pk_agents"},

@@ -61,7 +61,7 @@ WORDS: dict[int, tuple[str, str]] = {
 }
 """Title and code by status: Python's own words differ from version to version."""
 
-_SENT_AS = {"agent_name": "agent", "current_project": "project", "event_type": "type"}
+_SENT_AS = {"agent_name": "agent", "current_project": "project", "event_type": "type", "model_name": "model"}
 """How a query calls what crud calls otherwise."""
 
 RETRY_AFTER_SECONDS = 2

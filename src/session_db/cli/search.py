@@ -1,6 +1,5 @@
 """The command ``search``: what was said and done, in all sessions."""
 
-from datetime import datetime
 from typing import Annotated, cast
 from uuid import UUID
 
@@ -8,18 +7,15 @@ import typer
 from rich.padding import Padding
 from rich.text import Text
 
-from session_db.cli.inputs import JSON, Cursor
+from session_db.cli.inputs import JSON, Cursor, Since, Until, moment_of
 from session_db.cli.output import console, one_line, page_json, print_json, printable
 from session_db.cli.running import refuse_bytes, refuse_others, run
 from session_db.cli.sessions import find_session
 from session_db.crud import Page, search_records
 from session_db.crud.search import MAX_LIMIT
 from session_db.database import UnitOfWork, get_async_session
-from session_db.errors import InvalidInput
 from session_db.models.search import HitType, SearchHit
 from session_db.models.sessions import SessionType
-from session_db.models.table import as_utc, now
-from session_db.settings import span_of
 
 _EMPTY_PAGES = 20
 """Pages without a hit that are gone through before somebody is asked to go on."""
@@ -46,8 +42,8 @@ def search(  # noqa: PLR0913, PLR0917  each filter is an option
     event_type: Annotated[str | None, typer.Option(help="Only events of this type, e.g. ThinkingBlock.")] = None,
     tool: Annotated[str | None, typer.Option(help="Only events of this tool.")] = None,
     tool_output: Annotated[bool, typer.Option("--tool-output", help="Also in what tools gave.")] = False,  # noqa: FBT002
-    since: Annotated[str | None, typer.Option(metavar="7d|DATE", help="Only from then on: 30min, 12h, 7d, 2w, or a date.")] = None,
-    until: Annotated[str | None, typer.Option(metavar="7d|DATE", help="Only before then.")] = None,
+    since: Since = None,
+    until: Until = None,
     limit: Annotated[int, typer.Option(min=1, max=MAX_LIMIT, help="Hits a page.")] = 10,
     cursor: Cursor = None,
     as_json: JSON = False,  # noqa: FBT002  a command-line flag
@@ -64,7 +60,7 @@ def search(  # noqa: PLR0913, PLR0917  each filter is an option
         )
         refuse_others("type", hit_type, HitType)
         refuse_others("session type", session_type, SessionType)
-        begin, end = _moment("since", since), _moment("until", until)
+        begin, end = moment_of("since", since), moment_of("until", until)
 
         async def page_from(db: UnitOfWork, session_id: UUID | None, cursor: str | None) -> Page[SearchHit]:
             return await search_records(
@@ -109,17 +105,6 @@ def search(  # noqa: PLR0913, PLR0917  each filter is an option
 def _phrase(words: str) -> str:
     """Return several words that the shell was given as one, as a phrase; one that says itself what is a phrase is left alone."""
     return f'"{words}"' if len(words.split()) > 1 and '"' not in words else words
-
-
-def _moment(option: str, text: str | None) -> datetime | None:
-    """Return how long ago ``7d`` was, or the moment that a date names, in UTC unless it says otherwise."""
-    if text is None:
-        return None
-    ago = span_of(text)
-    try:
-        return now() - ago if ago else as_utc(datetime.fromisoformat(text))
-    except (ValueError, OverflowError):
-        raise InvalidInput(f"--{option}: {text!r} is no time; use 30min, 12h, 7d, 2w, 2026-01-31 or 2026-01-31T12:00:00Z.") from None
 
 
 def _print_hit(hit: SearchHit) -> None:

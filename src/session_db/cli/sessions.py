@@ -8,7 +8,7 @@ from uuid import UUID
 import typer
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
-from session_db.cli.inputs import is_interactive
+from session_db.cli.inputs import Since, Until, is_interactive, moment_of
 from session_db.cli.output import as_json as model_json
 from session_db.cli.output import console, messages_console, one_line, page_json, print_json
 from session_db.cli.running import fail, refuse_bytes, run
@@ -54,6 +54,11 @@ def list_(  # noqa: PLR0913, PLR0917  each filter is an option
     agent: Annotated[str | None, typer.Option(help="Only of this agent_name.")] = None,
     project: Annotated[str | None, typer.Option(help="Only of this current_project.")] = None,
     working_dir: Annotated[str | None, typer.Option("--dir", help="Only of this working_dir.")] = None,
+    model: Annotated[str | None, typer.Option(help="Only of this model_name.")] = None,
+    min_cost: Annotated[float | None, typer.Option(help="Only those that cost as many US dollars or more.")] = None,
+    max_cost: Annotated[float | None, typer.Option(help="Only those that cost as many or less.")] = None,
+    since: Since = None,
+    until: Until = None,
     limit: Annotated[int, typer.Option(min=1, max=1000, help="Sessions a page.")] = 20,
     cursor: Annotated[str | None, typer.Option(help="next_cursor of the page before.")] = None,
     as_json: JSON = False,  # noqa: FBT002  a command-line flag
@@ -61,7 +66,7 @@ def list_(  # noqa: PLR0913, PLR0917  each filter is an option
     """List sessions, the last active first."""
 
     async def load_page() -> Page[Session]:
-        refuse_bytes(status=status, type=session_type, agent=agent, project=project, dir=working_dir, cursor=cursor)
+        refuse_bytes(status=status, type=session_type, agent=agent, project=project, dir=working_dir, model=model, cursor=cursor)
         refuse_unknown(status, session_type)
         async with get_async_session() as db:
             return await list_sessions(
@@ -71,6 +76,11 @@ def list_(  # noqa: PLR0913, PLR0917  each filter is an option
                 agent_name=agent,
                 current_project=project,
                 working_dir=working_dir,
+                model_name=model,
+                min_cost=min_cost,
+                max_cost=max_cost,
+                since=moment_of("since", since),
+                until=moment_of("until", until),
                 limit=limit,
                 cursor=cursor,
             )
@@ -79,7 +89,9 @@ def list_(  # noqa: PLR0913, PLR0917  each filter is an option
     if as_json:
         print_json(page_json((SessionRead.model_validate(session) for session in page), page.next_cursor))
     else:
-        print_sessions(page, filtered=any((status, session_type, agent, project, working_dir, cursor)))
+        print_sessions(
+            page, filtered=any((status, session_type, agent, project, working_dir, model, min_cost, max_cost, since, until, cursor))
+        )
 
 
 def refuse_unknown(status: str | None, session_type: str | None) -> None:

@@ -3,6 +3,7 @@
 import json
 from collections.abc import Mapping
 from datetime import datetime
+from decimal import Decimal
 from typing import Any, NamedTuple
 from uuid import UUID
 
@@ -15,10 +16,11 @@ from sqlmodel import col
 from session_db.crud import paging
 from session_db.crud.paging import Page, checked_limit, decode_cursor, read_page
 from session_db.crud.rows import run
+from session_db.crud.usage import checked_moment
 from session_db.errors import InvalidInput
 from session_db.models import Session
 from session_db.models.sessions import normalised_directory
-from session_db.models.table import decode_json, refuse_unstorable
+from session_db.models.table import MAX_DOLLARS, decode_json, exact_dollars, refuse_unstorable
 from session_db.models.text import shown
 
 _INDEXED = frozenset({"working_dir", "current_project", "agent_name", "session_type", "status"})
@@ -41,6 +43,11 @@ async def list_sessions(  # noqa: PLR0913  filters, each by its name
     current_project: str | None = None,
     activity: str | None = None,
     pinned: bool | None = None,
+    model_name: str | None = None,
+    min_cost: float | None = None,
+    max_cost: float | None = None,
+    since: datetime | None = None,
+    until: datetime | None = None,
     text: str | None = None,
     metadata: Mapping[str, str] | None = None,
     limit: int = 50,
@@ -48,8 +55,8 @@ async def list_sessions(  # noqa: PLR0913  filters, each by its name
 ) -> Page[Session]:
     """Return sessions, the last active first.
 
-    With several filters, and with ``activity``, ``pinned``, ``text`` and a value of ``metadata`` that many sessions have, a page looks at
-    10,000 sessions at most, and may be short or empty and have a next one.
+    With several filters, and with ``activity``, ``pinned``, ``model_name``, a cost, ``text`` and a value of ``metadata`` that many sessions
+    have, a page looks at 10,000 sessions at most, and may be short or empty and have a next one. A span of time is a part of the index.
 
     Args:
         db: the database session.
@@ -60,6 +67,11 @@ async def list_sessions(  # noqa: PLR0913  filters, each by its name
         current_project: only those that work on this project.
         activity: only those where this goes on.
         pinned: only those that are kept by every cleanup, or only the others.
+        model_name: only this language model's.
+        min_cost: only those that cost as many US dollars or more.
+        max_cost: only those that cost as many or less.
+        since: only those last active then or later; a naive time is UTC.
+        until: only those last active before then.
         text: only those with this text in name, title, slug or description, in upper or lower case.
         metadata: only those that have each of these values: ``{"item_type": "clip", "mixer.gain": "0.8"}``. A path has dots between its
             keys; the value is a text, or the number, true, false or null that the text spells.
@@ -76,10 +88,13 @@ async def list_sessions(  # noqa: PLR0913  filters, each by its name
         "status": status,
         "activity": activity,
         "pinned": pinned,
+        "model_name": model_name,
     }
     equal = {name: value for name, value in values.items() if value is not None}
     after = None if cursor is None else decode_cursor(cursor, datetime, UUID)
-    asked = _Asked(equal, checked_text(text, "text") if text else None, after)
+    span = _Span(checked_moment("since", since), checked_moment("until", until))
+    cost = _Cost(_checked_dollars("min_cost", min_cost), _checked_dollars("max_cost", max_cost))
+    asked = _Asked(equal, checked_text(text, "text") if text else None, after, span, cost)
     if not metadata:
         return await _walked(db, asked, limit)
     holds = _holds(metadata)
@@ -95,21 +110,46 @@ def _glanced(limit: int) -> int:
     return min(GLANCED * limit, paging.WALKED)
 
 
+class _Span(NamedTuple):
+    """When sessions were last active."""
+
+    since: datetime | None
+    until: datetime | None
+
+    def of(self, sessions: Any) -> list[Any]:
+        conditions = [] if self.since is None else [sessions.last_activity >= self.since]
+        return conditions + ([] if self.until is None else [sessions.last_activity < self.until])
+
+
+class _Cost(NamedTuple):
+    """What sessions cost."""
+
+    least: Decimal | None
+    most: Decimal | None
+
+    def of(self, sessions: Any) -> list[Any]:
+        conditions = [] if self.least is None else [sessions.total_cost >= self.least]
+        return conditions + ([] if self.most is None else [sessions.total_cost <= self.most])
+
+
 class _Asked(NamedTuple):
-    """What a list is asked for, beside metadata: values of columns, a text, and the key of the last session seen."""
+    """What a list is asked for, beside metadata: values of columns, a text, the key of the last session seen, a span, and a cost."""
 
     equal: dict[str, Any]
     text: str | None
     after: list[Any] | None
+    span: _Span
+    cost: _Cost
 
     def of(self, sessions: Any) -> tuple[Any, list[Any]]:
         """Return the query that an index answers in the order of the list, and the conditions that it does not know."""
         conditions = [getattr(sessions, name) == value for name, value in self.equal.items()]
         indexed = 1 if _INDEXED & self.equal.keys() else 0
-        query = select(sessions).where(sessions.deleted_at.is_(None), *conditions[:indexed])
+        query = select(sessions).where(sessions.deleted_at.is_(None), *conditions[:indexed], *self.span.of(sessions))
         if self.after is not None:
             query = query.where(tuple_(sessions.last_activity, sessions.id) < tuple_(*self.after))
-        return query, conditions[indexed:] + ([] if self.text is None else [_has_text(sessions, self.text)])
+        filters = conditions[indexed:] + self.cost.of(sessions)
+        return query, filters + ([] if self.text is None else [_has_text(sessions, self.text)])
 
 
 async def _walked(db: AsyncSession, asked: _Asked, limit: int, holds: Any = None, walked: int | None = None) -> Page[Session]:
@@ -159,6 +199,15 @@ def _value_at(path: str, value: str) -> str:
         raise InvalidInput(f"metadata: {shown(path)} has {len(keys)} keys; use up to {_MOST_PATHS}.", path="metadata")
     place = "$" + "".join(f".{json.dumps(key)}" for key in keys)
     return "(" + " || ".join(f"{place} == {json.dumps(meant)}" for meant in _meanings(checked_text(value, f"metadata.{path[:100]}"))) + ")"
+
+
+def _checked_dollars(name: str, dollars: float | None) -> Decimal | None:
+    """Return US dollars as the column has them, or raise ``InvalidInput`` where no session can cost as much."""
+    if dollars is None:
+        return None
+    if isinstance(dollars, bool) or not isinstance(dollars, int | float | Decimal) or not 0 <= dollars < MAX_DOLLARS:
+        raise InvalidInput(f"{name}: is {shown(dollars)}; send US dollars from 0 to less than 10 billion.", path=name)
+    return exact_dollars(dollars)
 
 
 def _meanings(text: str) -> list[Any]:

@@ -220,7 +220,7 @@ ExactMoney = Numeric(20, 10)
 """US dollars as the database has them, ``Decimal`` in Python: for sums."""
 
 
-_MAX_DOLLARS = 10**10
+MAX_DOLLARS = 10**10
 """US dollars that no column keeps as many of."""
 
 
@@ -231,7 +231,7 @@ def exact_dollars(dollars: Decimal | float) -> Decimal:
         InvalidInput: no column keeps as many.
     """
     amount = Decimal(str(dollars))
-    if not (amount.is_finite() and abs(amount) < _MAX_DOLLARS):
+    if not (amount.is_finite() and abs(amount) < MAX_DOLLARS):
         raise InvalidInput(f"cost: {dollars} US dollars cannot be stored; send less than 10 billion.", value=dollars)
     return amount.quantize(Decimal("1e-10"), ROUND_HALF_UP)
 

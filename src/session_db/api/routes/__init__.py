@@ -9,6 +9,7 @@ from session_db.api.routes import (
     hooks,
     live,
     login,
+    me,
     memory_files,
     messages,
     operations,
@@ -23,7 +24,7 @@ from session_db.api.routes import (
 
 _NOUNS = (
     sessions, live, chat, messages, memory_files, agents, events, transcripts, artifacts, usage, search, clips, songs, playlists,
-    login, tokens, hooks, operations,
+    login, me, tokens, hooks, operations,
 )  # fmt: skip
 
 ROUTERS = tuple(noun.router for noun in _NOUNS)

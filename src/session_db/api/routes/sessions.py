@@ -3,6 +3,7 @@
 from typing import Annotated, Any
 
 from fastapi import APIRouter, Query, Request, Response
+from pydantic import Field
 
 from session_db import crud
 from session_db.api.answers import PageOf, page
@@ -11,10 +12,14 @@ from session_db.api.errors import problems
 from session_db.database import DatabaseSession
 from session_db.models import Session, SessionCreate, SessionPatch, SessionRead
 from session_db.models.sessions import Activity, SessionStatus, SessionType, refuse_unknown_status
+from session_db.models.table import MAX_DOLLARS
+from session_db.models.values import Moment
 
 router = APIRouter(prefix="/api/sessions", tags=["sessions"])
 
 METADATA = "metadata."
+
+Dollars = Annotated[float, Field(ge=0, lt=MAX_DOLLARS)]
 
 
 @router.post("", status_code=201, response_model=SessionRead, responses=problems(409), dependencies=[needs("write")])
@@ -38,6 +43,12 @@ async def list_sessions(  # noqa: PLR0913, PLR0917  each filter is a parameter
     agent: Annotated[str | None, Query(description="Only of this agent_name.")] = None,
     working_dir: Annotated[str | None, Query(description="Only of the project in this directory.")] = None,
     activity: Annotated[Activity | None, Query(description="Only where this goes on.")] = None,
+    pinned: Annotated[bool | None, Query(description="Only those that every cleanup keeps, or only the others.")] = None,
+    model: Annotated[str | None, Query(description="Only of this model_name.")] = None,
+    min_cost: Annotated[Dollars | None, Query(description="Only those that cost as many US dollars or more.")] = None,
+    max_cost: Annotated[Dollars | None, Query(description="Only those that cost as many or less.")] = None,
+    since: Annotated[Moment | None, Query(description="Only those last active then or later.")] = None,
+    until: Annotated[Moment | None, Query(description="Only those last active before then.")] = None,
     text: Annotated[str | None, Query(max_length=200, description="Only with this text in title, name, slug or description.")] = None,
     limit: Limit = 50,
     cursor: Cursor = None,
@@ -57,6 +68,12 @@ async def list_sessions(  # noqa: PLR0913, PLR0917  each filter is a parameter
         agent_name=agent,
         working_dir=working_dir,
         activity=activity,
+        pinned=pinned,
+        model_name=model,
+        min_cost=min_cost,
+        max_cost=max_cost,
+        since=since,
+        until=until,
         text=text,
         metadata=metadata or None,
         limit=limit,
