@@ -56,6 +56,9 @@ HOUR = timedelta(hours=1)
 USAGE_IN_AN_HOUR = 40
 """Pages of the usage rows of an hour, of all sessions."""
 
+MINUTES = 2 * PAGE
+"""Pages of the minutes that sessions count in an hour."""
+
 GIANT = """
     SELECT s.id, s.working_dir, s.last_activity, s.event_count, e.agent_id, e.tool_use_id, e."timestamp", e.id AS event_id
     FROM sessions s JOIN agent_logs e ON e.session_id = s.id AND e.event_index > s.event_count / 2 AND e.tool_use_id IS NOT NULL

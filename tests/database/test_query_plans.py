@@ -30,6 +30,7 @@ from tests.database.plan_cases import (
     GLANCED,
     HOUR,
     LOOKED_AT,
+    MINUTES,
     OF_HITS,
     OF_TIME,
     OF_WORDS,
@@ -241,6 +242,18 @@ READS: dict[str, Case] = {
     ),
     **{f"list_usage of its {by}s": sums_of_a_session(by) for by in ("model", "day")},
     **{f"list_usage of all in an hour by {by}": sums_in_an_hour(by) for by in ("session", "agent", "model", "day")},
+    "get_activity": Case(
+        lambda db, _: crud.get_activity(db, since=SINCE_MAY, until=SINCE_MAY + HOUR),
+        {"ix_activity_minutes_minute", "ix_sessions_deleted"},
+        MINUTES,
+        sorts=True,
+    ),
+    "get_activity of a session": Case(
+        lambda db, at: crud.get_activity(db, since=at.middle_moment - HOUR, until=at.middle_moment, session_id=at.giant),
+        {"pk_activity_minutes", "ix_sessions_deleted", "ix_activity_minutes_minute"},
+        MINUTES,
+        sorts=True,
+    ),
     "list_transcripts": Case(
         lambda db, at: crud.list_transcripts(db, at.recorded),
         {"ix_transcripts_session_id_sdk_session_id_subpath", "pk_sessions"},

@@ -1,5 +1,6 @@
 """Everything that reads and writes rows. Functions take the database session first; they flush and never commit."""
 
+from session_db.crud.activity import get_activity
 from session_db.crud.agent_logs import (
     AppendedEvent,
     append_agent_logs,
@@ -61,8 +62,8 @@ __all__ = [
     "AppendedEvent", "AppendedMessage", "MadeToken", "Page", "Saved", "advance_session", "append_agent_logs", "cleanup_sessions",
     "create_agent", "create_agent_log", "create_clip", "create_memory_file", "create_playlist", "create_presence", "create_session",
     "create_song", "create_token", "delete_clip", "delete_expired_presence", "delete_memory_file", "delete_playlist", "delete_presence",
-    "delete_session", "delete_song", "diff_clip_versions", "display_message", "erase_deleted_sessions", "finish_agent", "get_agent",
-    "get_agent_log", "get_clip", "get_clip_version", "get_last_agent_logs", "get_memory_file", "get_memory_file_by_path",
+    "delete_session", "delete_song", "diff_clip_versions", "display_message", "erase_deleted_sessions", "finish_agent", "get_activity",
+    "get_agent", "get_agent_log", "get_clip", "get_clip_version", "get_last_agent_logs", "get_memory_file", "get_memory_file_by_path",
     "get_message_count", "get_playlist", "get_primary_memory_file", "get_session", "get_session_by_slug", "get_session_memory_files",
     "get_song", "get_transcript", "get_transcript_entry", "get_valid_token", "list_agent_logs", "list_agents", "list_clip_versions",
     "list_clips", "list_messages", "list_playlists", "list_sessions", "list_songs", "list_tokens", "list_transcript_entries",

@@ -2,6 +2,7 @@
 
 from typing import Any
 
+from session_db.models.activity import ActivityBin, ActivityRead
 from session_db.models.agent_logs import AgentLog, AgentLogCreate, AgentLogRead, AgentLogWhole
 from session_db.models.agents import Agent, AgentCreate, AgentRead, AgentUpdate
 from session_db.models.clips import Clip, ClipCreate, ClipDiff, ClipRead, ClipUpdate, ClipVersion, ClipVersionRead
@@ -31,8 +32,8 @@ for _table in _TABLES:
         _table.__mapper__.columns[_field].comment = _info.description
 
 __all__ = [
-    "METADATA", "ActivityMinute", "Agent", "AgentCreate", "AgentLog", "AgentLogCreate", "AgentLogRead", "AgentLogWhole", "AgentRead",
-    "AgentUpdate", "Clip", "ClipCreate", "ClipDiff", "ClipRead", "ClipUpdate", "ClipVersion", "ClipVersionRead", "MemoryFile",
+    "METADATA", "ActivityBin", "ActivityMinute", "ActivityRead", "Agent", "AgentCreate", "AgentLog", "AgentLogCreate", "AgentLogRead",
+    "AgentLogWhole", "AgentRead", "AgentUpdate", "Clip", "ClipCreate", "ClipDiff", "ClipRead", "ClipUpdate", "ClipVersion", "ClipVersionRead", "MemoryFile",
     "MemoryFileCreate", "MemoryFileRead", "MemoryFileUpdate", "Message", "MessageCreate", "MessageRead", "Model", "Playlist",
     "PlaylistCreate", "PlaylistRead", "PlaylistUpdate", "Presence", "SDKSession", "Session", "SessionCreate", "SessionNameUpdate",
     "SessionPatch", "SessionRead", "SessionUpdate", "Song", "SongCreate", "SongRead", "SongUpdate", "Token", "TokenCreate", "TokenRead",

@@ -1,6 +1,7 @@
 """Routes, a module for each noun."""
 
 from session_db.api.routes import (
+    activity,
     agents,
     artifacts,
     chat,
@@ -23,7 +24,7 @@ from session_db.api.routes import (
 )
 
 _NOUNS = (
-    sessions, live, chat, messages, memory_files, agents, events, transcripts, artifacts, usage, search, clips, songs, playlists,
+    sessions, live, chat, messages, memory_files, agents, events, transcripts, artifacts, usage, activity, search, clips, songs, playlists,
     login, me, tokens, hooks, operations,
 )  # fmt: skip
 
