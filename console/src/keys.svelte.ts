@@ -1,0 +1,27 @@
+// Keyboard shortcuts: each part of the page says which it has, and `?` lists them all.
+
+export type Shortcut = { key: string; does: string; run: (event: KeyboardEvent) => void }
+
+export const shortcuts = $state<{ list: Shortcut[] }>({ list: [] })
+
+/** Have these shortcuts as long as a component is there: `$effect(() => useShortcuts([...]))`. */
+export function useShortcuts(mine: Shortcut[]): () => void {
+  shortcuts.list = [...shortcuts.list, ...mine]
+  return () => {
+    shortcuts.list = shortcuts.list.filter((each) => !mine.includes(each))
+  }
+}
+
+/** Run the shortcut of a key, unless somebody is typing. The last part that asked for a key has it. */
+export function pressed(event: KeyboardEvent) {
+  if (event.defaultPrevented || event.metaKey || event.ctrlKey || event.altKey) return
+  const target = event.target as HTMLElement
+  const typing = target.isContentEditable || /^(INPUT|TEXTAREA|SELECT)$/.test(target.tagName)
+  if (typing && event.key !== "Escape") return
+  const shortcut = shortcuts.list.findLast((each) => each.key === event.key)
+  if (!shortcut) return
+  // A link or a button that has the focus is what Enter is for.
+  if (event.key === "Enter" && target.closest("a, button, summary, [role=tab]")) return
+  event.preventDefault()
+  shortcut.run(event)
+}

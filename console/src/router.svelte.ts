@@ -1,0 +1,55 @@
+// Where the page is: the address decides what is shown, and Back and Forward do what people expect.
+
+export const place = $state({ path: location.pathname, search: location.search })
+
+/** Return a parameter of the address. */
+export function parameter(name: string): string {
+  return new URLSearchParams(place.search).get(name) ?? ""
+}
+
+/** Return the address of this page with some parameters changed; an empty one is left out. */
+export function withParameters(changes: Record<string, string>): string {
+  const parameters = new URLSearchParams(place.search)
+  for (const [name, value] of Object.entries(changes)) {
+    if (value) parameters.set(name, value)
+    else parameters.delete(name)
+  }
+  const text = parameters.toString()
+  return place.path + (text ? `?${text}` : "")
+}
+
+export function navigate(to: string, { replace = false } = {}) {
+  const target = new URL(to, location.origin)
+  if (target.pathname + target.search === location.pathname + location.search) return
+  const isOtherPage = target.pathname !== location.pathname
+  history[replace ? "replaceState" : "pushState"](null, "", target.pathname + target.search)
+  here()
+  if (isOtherPage && !replace) scrollTo(0, 0)
+}
+
+function here() {
+  place.path = location.pathname
+  place.search = location.search
+}
+
+/** Take over plain clicks on links of this console. Returns what ends it. */
+export function startRouter(): () => void {
+  function click(event: MouseEvent) {
+    if (event.defaultPrevented || event.button !== 0 || event.metaKey || event.ctrlKey || event.shiftKey || event.altKey) return
+    const link = (event.target as Element).closest?.("a[href]")
+    if (!(link instanceof HTMLAnchorElement) || link.target || link.hasAttribute("download") || link.origin !== location.origin) return
+    if (!isPage(link.pathname)) return
+    event.preventDefault()
+    navigate(link.pathname + link.search)
+  }
+  addEventListener("popstate", here)
+  document.addEventListener("click", click)
+  return () => {
+    removeEventListener("popstate", here)
+    document.removeEventListener("click", click)
+  }
+}
+
+function isPage(path: string): boolean {
+  return path === "/" || /^\/(sessions|search|studio|settings)(\/|$)/.test(path)
+}

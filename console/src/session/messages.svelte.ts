@@ -1,0 +1,81 @@
+// A window on a conversation of any length: what is far out of sight is let go, and loaded again when it is scrolled to.
+
+import { api, reason, take, type Message } from "../api/client"
+import type { Feed } from "./feed.svelte"
+
+export const PAGE = 60
+const MOST = 360
+
+export class Messages {
+  items = $state.raw<Message[]>([])
+  hasOlder = $state(false)
+  hasNewer = $state(false)
+  busy = $state(true)
+  failure = $state("")
+  /** Called just before a page changes the list: where things are then is what has to be kept. */
+  beforeChange = () => {}
+
+  constructor(readonly feed: Feed) {}
+
+  /** Load the end of the conversation, or the place of one message. */
+  async open(at?: number) {
+    await this.#load(at === undefined ? {} : { before_index: at + PAGE / 2 }, (page) => {
+      this.items = page
+      this.hasOlder = (page[0]?.message_index ?? 0) > 0
+      this.hasNewer = this.#isBehind()
+    })
+  }
+
+  async loadOlder() {
+    const first = this.items[0]
+    if (!first || !this.hasOlder || this.busy) return
+    await this.#load({ before_index: first.message_index }, (page) => {
+      this.items = [...page, ...this.items].slice(0, MOST)
+      this.hasOlder = page.length > 0 && page[0]!.message_index > 0
+      this.hasNewer = this.#isBehind()
+    })
+  }
+
+  async loadNewer() {
+    const last = this.items.at(-1)
+    if (!last || !this.hasNewer || this.busy) return
+    await this.#load({ after_index: last.message_index }, (page) => {
+      this.items = [...this.items, ...page].slice(-MOST)
+      this.hasOlder = (this.items[0]?.message_index ?? 0) > 0
+      this.hasNewer = page.length > 0 && this.#isBehind()
+    })
+  }
+
+  /** Take in what came while somebody looks; where the end is out of sight it is loaded later. */
+  append(messages: Message[]) {
+    if (this.hasNewer) return
+    const next = (this.items.at(-1)?.message_index ?? -1) + 1
+    // What a transcript says of what hooks told is given anew, under the same index.
+    const from = Math.min(messages[0]!.message_index, next)
+    if (messages[0]!.message_index > next && this.items.length) {
+      this.hasNewer = true
+      return
+    }
+    this.items = [...this.items.filter((each) => each.message_index < from), ...messages].slice(-MOST)
+    this.hasOlder = (this.items[0]?.message_index ?? 0) > 0
+  }
+
+  #isBehind(): boolean {
+    return (this.items.at(-1)?.message_index ?? -1) + 1 < (this.feed.session?.message_count ?? 0)
+  }
+
+  async #load(query: { before_index?: number; after_index?: number }, put: (page: Message[]) => void) {
+    this.busy = true
+    try {
+      const path = { session_id: this.feed.id }
+      const page = await take(api.GET("/api/messages/{session_id}", { params: { path, query: { page_size: PAGE, ...query } } }))
+      this.beforeChange()
+      put(page.items)
+      this.failure = ""
+    } catch (error) {
+      this.failure = reason(error)
+    } finally {
+      this.busy = false
+    }
+  }
+}

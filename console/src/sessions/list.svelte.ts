@@ -1,0 +1,121 @@
+// The list of sessions, the last active first. Rows change where they stand; their order changes only when that disturbs nobody.
+
+import { api, reason, take, type Session } from "../api/client"
+import { follow, type Frame } from "../api/stream.svelte"
+import { matches, type Filters } from "./query"
+
+const PAGE = 50
+
+export class SessionList {
+  items = $state.raw<Session[]>([])
+  busy = $state(true)
+  failure = $state("")
+  hasMore = $state(false)
+  /** Sessions that the list has to take in yet. */
+  waiting = $state.raw<Session[]>([])
+
+  #filters: Filters = {}
+  #cursor: string | undefined
+  #loads = 0
+
+  /** Follow what changes. Returns what ends it. */
+  follow(): () => void {
+    return follow(() => "/api/events", ["lagged", "session", "deleted", "moved"], (frames) => this.#take(frames))
+  }
+
+  /** List anew, with other filters. */
+  async load(filters: Filters) {
+    this.#filters = filters
+    const mine = ++this.#loads
+    this.busy = true
+    try {
+      const page = await this.#page(undefined)
+      if (mine !== this.#loads) return
+      this.items = page
+      this.waiting = []
+      this.failure = ""
+    } catch (error) {
+      if (mine === this.#loads) this.failure = reason(error)
+    } finally {
+      if (mine === this.#loads) this.busy = false
+    }
+  }
+
+  async more() {
+    if (this.busy || !this.hasMore) return
+    const mine = this.#loads
+    this.busy = true
+    try {
+      const page = await this.#page(this.#cursor)
+      if (mine !== this.#loads) return
+      const known = new Set(this.items.map((session) => session.session_id))
+      this.items = [...this.items, ...page.filter((session) => !known.has(session.session_id))]
+      this.failure = ""
+    } catch (error) {
+      this.failure = reason(error)
+      // What failed is tried again by hand.
+      this.hasMore = false
+    } finally {
+      if (mine === this.#loads) this.busy = false
+    }
+  }
+
+  /** Put all in its order, take in what waits, and let go what the filters do not want any more. */
+  settle() {
+    const all = [...this.waiting, ...this.items].filter((session) => matches(session, this.#filters))
+    this.items = all.sort((one, other) => Date.parse(other.last_activity) - Date.parse(one.last_activity))
+    this.waiting = []
+  }
+
+  /** Read a page. With a filter that has no index it may be empty and have a next one: then go on, a few times. */
+  async #page(cursor: string | undefined): Promise<Session[]> {
+    const sessions: Session[] = []
+    let next = cursor
+    for (let reads = 0; reads < 5 && sessions.length < PAGE; reads++) {
+      const query = { ...this.#filters, limit: PAGE, ...(next && { cursor: next }) }
+      const page = await take(api.GET("/api/sessions", { params: { query } }))
+      sessions.push(...page.items)
+      next = page.next_cursor ?? undefined
+      if (!next) break
+    }
+    this.#cursor = next
+    this.hasMore = next !== undefined
+    return sessions
+  }
+
+  #take(frames: Frame[]) {
+    const news = new Map<string, Session>()
+    const gone = new Set<string>()
+    for (const { kind, data } of frames) {
+      if (kind === "lagged") void this.#refresh()
+      else if (kind === "session") news.set(data.session_id, data)
+      else gone.add(data.session_id)
+    }
+    if (gone.size) {
+      this.items = this.items.filter((session) => !gone.has(session.session_id))
+      this.waiting = this.waiting.filter((session) => !gone.has(session.session_id))
+    }
+    if (news.size) this.#put(news)
+  }
+
+  #put(news: Map<string, Session>) {
+    const known = new Set(this.items.map((session) => session.session_id))
+    this.items = this.items.map((session) => news.get(session.session_id) ?? session)
+    const unknown = [...news.values()].filter((session) => !known.has(session.session_id) && matches(session, this.#filters))
+    if (unknown.length) {
+      this.waiting = [...this.waiting.filter((session) => !news.has(session.session_id)), ...unknown]
+    }
+  }
+
+  /** Read the first page again: what changed while nobody told. */
+  async #refresh() {
+    if (this.busy) return
+    const mine = this.#loads
+    try {
+      const page = await take(api.GET("/api/sessions", { params: { query: { ...this.#filters, limit: PAGE } } }))
+      if (mine === this.#loads) this.#put(new Map(page.items.map((session) => [session.session_id, session])))
+    } catch {
+      // The connection says that it is lost, and tries again.
+    }
+  }
+}
