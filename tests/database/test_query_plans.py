@@ -199,6 +199,14 @@ READS: dict[str, Case] = {
         {"ix_agent_logs_session_id_agent_id_event_index", "pk_sessions"},
         EVENT_PAGE,
     ),
+    "list_timeline": Case(
+        lambda db, at: crud.list_timeline(db, at.giant, limit=50), {"uq_agent_logs_session_id_event_index", "pk_sessions"}, EVENT_PAGE
+    ),
+    "list_timeline from the middle": Case(
+        lambda db, at: crud.list_timeline(db, at.giant, after_index=at.middle, limit=50),
+        {"uq_agent_logs_session_id_event_index", "pk_sessions"},
+        EVENT_PAGE,
+    ),
     "get_tool_calls": Case(
         lambda db, at: get_tool_calls(db, at.giant, [at.tool_use_id]), {"ix_agent_logs_session_id_tool_use_id"}, 2 * DESCENT
     ),

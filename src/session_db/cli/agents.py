@@ -12,7 +12,7 @@ from rich.text import Text
 from session_db.cli.events import events_table, names_of_agents
 from session_db.cli.inputs import JSON, Cursor, Limit
 from session_db.cli.output import as_json as model_json
-from session_db.cli.output import console, count, dollars, duration, facts, is_narrow, one_line, page_json, print_json, status_text
+from session_db.cli.output import console, count, dollars, duration, facts, is_narrow, page_json, print_json, status_text
 from session_db.cli.running import refuse_bytes, refuse_others, run
 from session_db.cli.session_view import tokens_text
 from session_db.cli.sessions import Key, WorkingDir, find_session
@@ -22,6 +22,7 @@ from session_db.errors import NotFound
 from session_db.models import Agent, AgentLog, AgentRead, Session, SessionRead
 from session_db.models.agent_logs import event_json
 from session_db.models.agents import AgentStatus
+from session_db.models.text import one_line
 
 app = typer.Typer(help="List and show the agents of a session, start and finish them.", no_args_is_help=True)
 

@@ -10,13 +10,14 @@ from rich.text import Text
 from session_db import crud
 from session_db.cli.inputs import JSON, Cursor, Limit, text_or_file
 from session_db.cli.items import ID, ExpectedVersion, Kind, Metadata, Name, Project, commands, print_saved, save
-from session_db.cli.output import ago, console, is_narrow, messages_console, one_line, page_json, print_json, quoted
+from session_db.cli.output import ago, console, is_narrow, messages_console, page_json, print_json, quoted
 from session_db.cli.running import refuse_bytes, run
 from session_db.crud import Page, Saved
 from session_db.crud.clips import unified_diff
 from session_db.database import UnitOfWork, get_async_session, in_transaction
 from session_db.errors import NotFound
 from session_db.models import Clip, ClipRead, ClipUpdate, ClipVersionRead
+from session_db.models.text import one_line
 
 CLIPS = Kind(
     noun="clip",

@@ -7,11 +7,12 @@ import typer
 from rich.text import Text
 
 from session_db.cli.inputs import JSON, Yes, is_interactive
-from session_db.cli.output import console, messages_console, one_line, print_json
+from session_db.cli.output import console, messages_console, print_json
 from session_db.cli.running import fail, run
 from session_db.database import RevisionChange, current_revision, downgrade_db, head, init_db, reset_db, upgrade_db
 from session_db.database.url import shown_url
 from session_db.errors import InvalidInput
+from session_db.models.text import one_line
 from session_db.settings import get_settings
 
 

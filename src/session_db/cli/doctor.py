@@ -12,9 +12,10 @@ from session_db.cli import client_checks, data_checks, machine_checks, server_ch
 from session_db.cli.checks import Check, Examination, Fix, Inspection
 from session_db.cli.database import where
 from session_db.cli.inputs import JSON
-from session_db.cli.output import console, messages_console, one_line, print_json, printable
+from session_db.cli.output import console, messages_console, print_json, printable
 from session_db.cli.running import run
 from session_db.database.url import shown_url
+from session_db.models.text import one_line
 from session_db.settings import get_settings, origins
 
 _MARKS = {"ok": "[green]✓[/]", "warning": "[yellow]![/]", "failed": "[bold red]✗[/]"}

@@ -13,16 +13,18 @@ from rich.table import Table
 from rich.text import Text
 
 from session_db.cli.inputs import JSON, Cursor, Limit
-from session_db.cli.output import console, count, duration, facts, is_narrow, one_line, print_json, printable, quoted
+from session_db.cli.output import console, count, duration, facts, is_narrow, print_json, printable, quoted
 from session_db.cli.running import refuse_bytes, refuse_others, run
-from session_db.cli.session_view import CALL_MARKS, telling_input
+from session_db.cli.session_view import CALL_MARKS
 from session_db.cli.sessions import Key, WorkingDir, find_session
 from session_db.crud import Page, get_agent_log, list_agent_logs, list_agents
 from session_db.database import UnitOfWork, get_async_session
 from session_db.errors import InvalidInput, NotFound
 from session_db.models import AgentLog
 from session_db.models.agent_logs import EventCategory, event_json
+from session_db.models.labels import telling_input
 from session_db.models.outcomes import outcome_of
+from session_db.models.text import one_line
 
 app = typer.Typer(help="List and show the events of a session.", no_args_is_help=True)
 

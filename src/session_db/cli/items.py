@@ -10,13 +10,14 @@ from rich.table import Table
 from rich.text import Text
 
 from session_db.cli.inputs import JSON, Cursor, Limit, Yes, is_interactive, json_object
-from session_db.cli.output import ago, console, facts, is_narrow, one_line, page_json, print_json, printable, quoted
+from session_db.cli.output import ago, console, facts, is_narrow, page_json, print_json, printable, quoted
 from session_db.cli.output import as_json as model_json
 from session_db.cli.running import fail, refuse_bytes, run
 from session_db.crud import Page, Saved
 from session_db.database import get_async_session, in_transaction
 from session_db.errors import InvalidInput, NotFound
 from session_db.models.items import ItemRead, ItemUpdate
+from session_db.models.text import one_line
 
 ID = Annotated[str, typer.Argument(metavar="ID", help="Its id.")]
 Name = Annotated[str | None, typer.Option(help="Name to show.")]

@@ -8,7 +8,7 @@ from rich.table import Table
 from rich.text import Text
 
 from session_db.cli.inputs import JSON, Cursor, Limit
-from session_db.cli.output import ago, console, is_narrow, one_line, page_json, print_json, quoted
+from session_db.cli.output import ago, console, is_narrow, page_json, print_json, quoted
 from session_db.cli.output import as_json as model_json
 from session_db.cli.running import refuse_bytes, run
 from session_db.cli.sessions import Key, WorkingDir, find_session
@@ -23,6 +23,7 @@ from session_db.crud import (
 from session_db.database import UnitOfWork, get_async_session, in_transaction
 from session_db.errors import InvalidInput, NotFound
 from session_db.models import MemoryFile, MemoryFileCreate, MemoryFileRead, MemoryFileUpdate
+from session_db.models.text import one_line
 
 app = typer.Typer(help="List, add, change and remove the memory files of a session.", no_args_is_help=True)
 

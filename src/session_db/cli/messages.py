@@ -10,13 +10,14 @@ from rich.padding import Padding
 from rich.text import Text
 
 from session_db.cli.inputs import JSON, Cursor, Limit, json_values, name_of, read_text, text_or_file
-from session_db.cli.output import console, one_line, print_json, printable, quoted
+from session_db.cli.output import console, print_json, printable, quoted
 from session_db.cli.running import refuse_bytes, run
 from session_db.cli.sessions import Key, WorkingDir, find_session
 from session_db.crud import AppendedMessage, Page, list_messages, save_display_messages
 from session_db.database import UnitOfWork, get_async_session, in_transaction
 from session_db.errors import InvalidInput
 from session_db.models.table import as_utc
+from session_db.models.text import one_line
 
 SHOWN_LINES = 20
 SHOWN_CHARACTERS = 4000

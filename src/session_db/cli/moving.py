@@ -10,7 +10,7 @@ from typing import Any, BinaryIO
 from rich.table import Table
 
 from session_db.cli.inputs import STANDARD_INPUT
-from session_db.cli.output import console, messages_console, one_line, print_json
+from session_db.cli.output import console, messages_console, print_json
 from session_db.cli.progress import showing_progress
 from session_db.cli.running import run
 from session_db.database.exporting import LEFT_OUT, MARK, Exported, export_rows
@@ -18,6 +18,7 @@ from session_db.database.importing import import_rows, read_header
 from session_db.database.merging import Merged
 from session_db.database.whole_files import whole_file
 from session_db.errors import InvalidInput
+from session_db.models.text import one_line
 
 _BEGINNING = re.compile(rb'\s*\{\s*"%s"\s*:' % MARK.encode())
 

@@ -11,6 +11,8 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from session_db.models.text import one_line
+
 STATUS_STYLES = {
     "active": "green", "executing": "green", "spec": "cyan", "plan": "cyan", "build": "cyan", "docs": "cyan", "created": "cyan",
     "pending": "yellow", "idle": "blue", "complete": "green", "terminated": "dim", "failed": "bold red",
@@ -101,14 +103,6 @@ def ago(moment: datetime) -> str:
         if seconds >= size:
             return f"{seconds // size:.0f} {unit} ago"
     return "now"
-
-
-def one_line(text: str) -> str:
-    """Return a text without line breaks, control characters and marks that turn the direction of writing.
-
-    What an agent wrote must not steer the terminal.
-    """
-    return "".join(character if character.isprintable() else " " for character in " ".join(text.split()))
 
 
 def printable(text: str) -> str:

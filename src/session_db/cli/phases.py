@@ -7,7 +7,7 @@ from rich.table import Table
 from rich.text import Text
 
 from session_db.cli.inputs import JSON, Cursor, Limit
-from session_db.cli.output import ago, console, one_line, print_json, status_text
+from session_db.cli.output import ago, console, print_json, status_text
 from session_db.cli.output import as_json as model_json
 from session_db.cli.running import refuse_bytes, run
 from session_db.cli.session_changes import app
@@ -17,6 +17,7 @@ from session_db.crud.workflow import SessionWork, list_work, work_of
 from session_db.database import UnitOfWork, get_async_session, in_transaction
 from session_db.errors import NotFound
 from session_db.models import Agent, AgentRead, Session, SessionRead
+from session_db.models.text import one_line
 
 __all__ = ["app"]
 

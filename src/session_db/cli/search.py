@@ -8,7 +8,7 @@ from rich.padding import Padding
 from rich.text import Text
 
 from session_db.cli.inputs import JSON, Cursor, Since, Until, moment_of
-from session_db.cli.output import console, one_line, page_json, print_json, printable
+from session_db.cli.output import console, page_json, print_json, printable
 from session_db.cli.running import refuse_bytes, refuse_others, run
 from session_db.cli.sessions import find_session
 from session_db.crud import Page, search_records
@@ -16,6 +16,7 @@ from session_db.crud.search import MAX_LIMIT
 from session_db.database import UnitOfWork, get_async_session
 from session_db.models.search import HitType, SearchHit
 from session_db.models.sessions import SessionType
+from session_db.models.text import one_line
 
 _EMPTY_PAGES = 20
 """Pages without a hit that are gone through before somebody is asked to go on."""

@@ -9,13 +9,14 @@ from rich.text import Text
 
 from session_db.cli.inputs import JSON, json_object
 from session_db.cli.output import as_json as model_json
-from session_db.cli.output import console, one_line, print_json
+from session_db.cli.output import console, print_json
 from session_db.cli.running import refuse_bytes, run
 from session_db.cli.sessions import Key, WorkingDir, app, find_session, refuse_unknown
 from session_db.crud import create_session, update_session, update_session_name
 from session_db.database import UnitOfWork, in_transaction
 from session_db.errors import InvalidInput, NotFound
 from session_db.models import Session, SessionCreate, SessionNameUpdate, SessionRead, SessionUpdate
+from session_db.models.text import one_line
 
 __all__ = ["app"]
 

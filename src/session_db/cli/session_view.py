@@ -13,13 +13,15 @@ from rich.panel import Panel
 from rich.table import Table
 from rich.text import Text
 
-from session_db.cli.output import ago, console, count, dollars, duration, facts, is_narrow, one_line, printable, status_text
+from session_db.cli.output import ago, console, count, dollars, duration, facts, is_narrow, printable, status_text
 from session_db.crud import Page
 from session_db.crud.erasing import ErasureReport
 from session_db.crud.transcripts import Missing
 from session_db.models import Agent, AgentLog, Session
+from session_db.models.labels import telling_input
 from session_db.models.outcomes import outcomes_in
 from session_db.models.sessions import ENDED_STATUSES
+from session_db.models.text import one_line
 
 _MESSAGE_LINES = 6
 _BEGINNINGS = frozenset({"ToolUseBlock", "PreToolUse"})
@@ -33,9 +35,6 @@ CALL_MARKS = {
     "running": ("○", "yellow"),
 }
 """Mark and style of a call, by how it ended."""
-
-# What a person looks for in a call, by the tools' common names of it.
-_TELLING_INPUTS = ("command", "file_path", "path", "pattern", "query", "url", "prompt", "description", "name")
 
 
 @dataclass(frozen=True)
@@ -307,10 +306,3 @@ def _row(event: AgentLog) -> tuple[Text, Text, str]:
     text = event.content or event.tool_output or event.tool_name or ""
     label = "" if event.event_type == "TextBlock" else f"{event.event_type}  "
     return Text(">"), Text(one_line(label + text)), duration(timedelta(milliseconds=event.duration_ms)) if event.duration_ms else ""
-
-
-def telling_input(tool_input: Any) -> str:
-    if not isinstance(tool_input, dict):
-        return ""
-    telling = next((tool_input[name] for name in _TELLING_INPUTS if isinstance(tool_input.get(name), str)), "")
-    return one_line(telling)

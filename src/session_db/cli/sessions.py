@@ -10,7 +10,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 
 from session_db.cli.inputs import Since, Until, is_interactive, moment_of
 from session_db.cli.output import as_json as model_json
-from session_db.cli.output import console, messages_console, one_line, page_json, print_json
+from session_db.cli.output import console, messages_console, page_json, print_json
 from session_db.cli.running import fail, refuse_bytes, run
 from session_db.cli.session_view import Shown, print_erased, print_sessions, print_shown
 from session_db.crud import (
@@ -33,6 +33,7 @@ from session_db.errors import InvalidInput, NotFound
 from session_db.models import Agent, AgentLog, AgentRead, Session, SessionRead
 from session_db.models.agent_logs import event_json
 from session_db.models.sessions import CHAT_STATUSES, WORKFLOW_STATUSES, SessionType, refuse_unknown_status
+from session_db.models.text import one_line
 
 __all__ = ["Shown", "app", "load", "print_shown", "shown_json"]
 

@@ -14,9 +14,9 @@ from session_db.api.answers import JSONAnswer
 from session_db.api.streams import LATEST, Frame, Position, Reader, position_of, session_frames
 from session_db.capture.drain import drain
 from session_db.cli.inputs import JSON
-from session_db.cli.output import console, one_line, status_text
+from session_db.cli.output import console, status_text
 from session_db.cli.running import run
-from session_db.cli.session_view import CALL_MARKS, telling_input
+from session_db.cli.session_view import CALL_MARKS
 from session_db.cli.sessions import WorkingDir, find_session
 from session_db.crud import list_sessions
 from session_db.database import get_async_session
@@ -25,7 +25,9 @@ from session_db.errors import NotFound, SessionDBError
 from session_db.live import Lagged, Stopping, get_hub
 from session_db.live.heads import Head, read_heads
 from session_db.models import SessionRead
+from session_db.models.labels import telling_input
 from session_db.models.table import now
+from session_db.models.text import one_line
 from session_db.settings import get_settings
 
 _SHOWN = 2000

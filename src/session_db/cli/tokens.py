@@ -11,7 +11,7 @@ from rich.text import Text
 
 from session_db.api.hook_tokens import HookTokens
 from session_db.cli.inputs import JSON, Cursor, Limit
-from session_db.cli.output import ago, console, messages_console, one_line, page_json, print_json
+from session_db.cli.output import ago, console, messages_console, page_json, print_json
 from session_db.cli.output import as_json as model_json
 from session_db.cli.running import refuse_bytes, refuse_others, run
 from session_db.crud import tokens
@@ -21,6 +21,7 @@ from session_db.database import get_async_session
 from session_db.errors import InvalidInput, NotFound
 from session_db.models import Token, TokenCreate, TokenRead
 from session_db.models.table import as_utc
+from session_db.models.text import one_line
 from session_db.models.tokens import Scope
 from session_db.settings import get_settings
 

@@ -52,6 +52,7 @@ from session_db.crud.sessions import (
     update_session_status,
 )
 from session_db.crud.songs import create_song, delete_song, get_song, list_songs, save_song, update_song
+from session_db.crud.timeline import list_timeline
 from session_db.crud.tokens import MadeToken, create_token, get_valid_token, list_tokens, revoke_token, use_login
 from session_db.crud.transcripts import get_transcript, get_transcript_entry, list_transcript_entries, list_transcripts, stream_entries
 from session_db.crud.usage import list_usage
@@ -66,9 +67,9 @@ __all__ = [
     "get_agent", "get_agent_log", "get_clip", "get_clip_version", "get_last_agent_logs", "get_memory_file", "get_memory_file_by_path",
     "get_message_count", "get_playlist", "get_primary_memory_file", "get_session", "get_session_by_slug", "get_session_memory_files",
     "get_song", "get_transcript", "get_transcript_entry", "get_valid_token", "list_agent_logs", "list_agents", "list_clip_versions",
-    "list_clips", "list_messages", "list_playlists", "list_sessions", "list_songs", "list_tokens", "list_transcript_entries",
-    "list_transcripts", "list_usage", "load_messages_paginated", "patch_session", "renew_presence", "restore_clip_version",
-    "revoke_token", "save_clip", "save_display_messages", "save_playlist", "save_song", "search_records", "start_agent",
-    "stream_entries", "update_agent", "update_clip", "update_memory_file", "update_playlist", "update_session",
+    "list_clips", "list_messages", "list_playlists", "list_sessions", "list_songs", "list_timeline", "list_tokens",
+    "list_transcript_entries", "list_transcripts", "list_usage", "load_messages_paginated", "patch_session", "renew_presence",
+    "restore_clip_version", "revoke_token", "save_clip", "save_display_messages", "save_playlist", "save_song", "search_records",
+    "start_agent", "stream_entries", "update_agent", "update_clip", "update_memory_file", "update_playlist", "update_session",
     "update_session_activity", "update_session_name", "update_session_status", "update_song", "use_login",
 ]  # fmt: skip

@@ -48,14 +48,11 @@ async def get_activity(
     # Rounded up: the negative of what is rounded down.
     length = -((begin - end) // bins // _MINUTE) * _MINUTE
     begin -= (begin - _EPOCH) % length
-    sums = {row.place: row for row in await run(db, _sums(begin, end, length, session_id))}
-    empty = ActivityBin(at=begin, events=0, cost=0.0)
-    filled = [
-        empty.model_copy(
-            update={"at": begin + place * length} | ({"events": sums[place].events, "cost": sums[place].cost} if place in sums else {})
-        )
-        for place in range(-((begin - end) // length))
-    ]
+    sums = {place: (events, cost) for place, events, cost in await run(db, _sums(begin, end, length, session_id))}
+    filled = []
+    for place in range(-((begin - end) // length)):
+        events, cost = sums.get(place, (0, 0.0))
+        filled.append(ActivityBin(at=begin + place * length, events=events, cost=cost))
     return ActivityRead(since=begin, until=end, bin_seconds=int(length.total_seconds()), bins=filled)
 
 

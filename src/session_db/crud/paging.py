@@ -34,10 +34,10 @@ class Page(list[Row], Generic[Row]):
         self.next_cursor = next_cursor
 
 
-def checked_limit(limit: int) -> int:
-    """Return the limit, or raise ``InvalidInput`` where it is not from 1 to 1000."""
-    if not isinstance(limit, int) or not 1 <= limit <= MAX_LIMIT:
-        raise InvalidInput(f"limit {shown(limit)} is out of range; use 1 to {MAX_LIMIT}.", path="limit", limit=limit)
+def checked_limit(limit: int, most: int = MAX_LIMIT) -> int:
+    """Return the limit, or raise ``InvalidInput`` where it is not from 1 to the most rows that a page may have."""
+    if not isinstance(limit, int) or not 1 <= limit <= most:
+        raise InvalidInput(f"limit {shown(limit)} is out of range; use 1 to {most}.", path="limit", limit=limit)
     return limit
 
 

@@ -14,6 +14,7 @@ from session_db.models.sdk_sessions import SDKSession
 from session_db.models.sessions import Session, SessionCreate, SessionNameUpdate, SessionPatch, SessionRead, SessionUpdate
 from session_db.models.songs import Song, SongCreate, SongRead, SongUpdate
 from session_db.models.table import Model
+from session_db.models.timeline import TimelineEvent
 from session_db.models.tokens import Token, TokenCreate, TokenRead
 from session_db.models.transcripts import Transcript, TranscriptEntry, TranscriptEntryRead, TranscriptRead
 from session_db.models.usage import ActivityMinute, Usage, UsageSummary
@@ -33,9 +34,9 @@ for _table in _TABLES:
 
 __all__ = [
     "METADATA", "ActivityBin", "ActivityMinute", "ActivityRead", "Agent", "AgentCreate", "AgentLog", "AgentLogCreate", "AgentLogRead",
-    "AgentLogWhole", "AgentRead", "AgentUpdate", "Clip", "ClipCreate", "ClipDiff", "ClipRead", "ClipUpdate", "ClipVersion", "ClipVersionRead", "MemoryFile",
-    "MemoryFileCreate", "MemoryFileRead", "MemoryFileUpdate", "Message", "MessageCreate", "MessageRead", "Model", "Playlist",
-    "PlaylistCreate", "PlaylistRead", "PlaylistUpdate", "Presence", "SDKSession", "Session", "SessionCreate", "SessionNameUpdate",
-    "SessionPatch", "SessionRead", "SessionUpdate", "Song", "SongCreate", "SongRead", "SongUpdate", "Token", "TokenCreate", "TokenRead",
-    "Transcript", "TranscriptEntry", "TranscriptEntryRead", "TranscriptRead", "Usage", "UsageSummary",
+    "AgentLogWhole", "AgentRead", "AgentUpdate", "Clip", "ClipCreate", "ClipDiff", "ClipRead", "ClipUpdate", "ClipVersion",
+    "ClipVersionRead", "MemoryFile", "MemoryFileCreate", "MemoryFileRead", "MemoryFileUpdate", "Message", "MessageCreate", "MessageRead",
+    "Model", "Playlist", "PlaylistCreate", "PlaylistRead", "PlaylistUpdate", "Presence", "SDKSession", "Session", "SessionCreate",
+    "SessionNameUpdate", "SessionPatch", "SessionRead", "SessionUpdate", "Song", "SongCreate", "SongRead", "SongUpdate", "TimelineEvent",
+    "Token", "TokenCreate", "TokenRead", "Transcript", "TranscriptEntry", "TranscriptEntryRead", "TranscriptRead", "Usage", "UsageSummary",
 ]  # fmt: skip

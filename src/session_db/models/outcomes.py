@@ -15,16 +15,19 @@ _REJECTED = "The user doesn't want to proceed with this tool use."
 _OF_OLDER_CLIENTS: dict[str, Outcome] = {"[Request interrupted by user": "interrupted", _REJECTED: "denied"}
 
 
-class _Event(Protocol):
+class _Told(Protocol):
     event_type: str
-    tool_name: str | None
-    tool_use_id: str | None
-    tool_input: Any
     tool_output: str | None
     payload: Any
 
 
-def outcome_of(event: _Event) -> Outcome | None:
+class _Event(_Told, Protocol):
+    tool_name: str | None
+    tool_use_id: str | None
+    tool_input: Any
+
+
+def outcome_of(event: _Told) -> Outcome | None:
     """Return what an event says of how its call ended, or None where it says nothing, or its payload was left out."""
     payload = event.payload if isinstance(event.payload, dict) else {}
     if event.event_type == "PostToolUse":

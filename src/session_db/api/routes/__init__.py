@@ -18,14 +18,15 @@ from session_db.api.routes import (
     search,
     sessions,
     songs,
+    timeline,
     tokens,
     transcripts,
     usage,
 )
 
 _NOUNS = (
-    sessions, live, chat, messages, memory_files, agents, events, transcripts, artifacts, usage, activity, search, clips, songs, playlists,
-    login, me, tokens, hooks, operations,
+    sessions, live, chat, messages, memory_files, agents, events, timeline, transcripts, artifacts, usage, activity, search, clips, songs,
+    playlists, login, me, tokens, hooks, operations,
 )  # fmt: skip
 
 ROUTERS = tuple(noun.router for noun in _NOUNS)
