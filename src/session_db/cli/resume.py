@@ -1,22 +1,20 @@
 """The command ``resume``: go on with a recorded session, on any machine."""
 
 import os
-import shlex
 import shutil
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
-from session_db.capture.restoring import Restored, Resumable, find_resumable, restore
+from session_db.capture.restoring import Restored, restore
+from session_db.capture.resuming import Resumption, find_one, resumption_in
 from session_db.cli.inputs import JSON
 from session_db.cli.output import messages_console, print_json
 from session_db.cli.running import fail, refuse_bytes, run
 from session_db.cli.sessions import Key, WorkingDir, find_session
-from session_db.crud.workflow import get_last_agent
-from session_db.database import UnitOfWork, get_async_session
+from session_db.database import get_async_session
 from session_db.errors import InvalidInput, NotFound
-from session_db.models import Session
 
 
 def add_to(app: typer.Typer) -> None:
@@ -43,35 +41,23 @@ def resume(  # noqa: PLR0913, PLR0917  each is an option
     if phase == "":
         fail(InvalidInput("--phase is empty; name the type of an agent, e.g. --phase build."), as_json=as_json)
 
-    async def work() -> tuple[Resumable, str, Restored]:
+    async def work() -> tuple[Resumption, Restored]:
+        refuse_bytes(phase=phase, sdk_session=sdk_session)
         async with get_async_session() as db:
             session = await find_session(db, key, working_dir)
-            resumable = await find_resumable(db, session, await _sdk_session_of(db, session, phase) if phase else sdk_session)
+            resumable = await find_one(db, session, sdk_session=sdk_session, phase=phase)
             here = _existing(directory, resumable.directory)
-            return resumable, here, await restore(db, session.id, resumable, _projects(), here)
+            restored = await restore(db, session.id, resumable, _projects(), here)
+            return resumption_in(here, resumable), restored
 
-    resumable, here, restored = run(work, as_json=as_json)
-    command = ["claude", "--resume", resumable.sdk_session_id]
+    resumption, restored = run(work, as_json=as_json)
     if as_json:
         files = {"written": [str(path) for path in restored.written], "kept": [str(path) for path in restored.kept]}
-        print_json({"directory": here, "command": command, **files})
+        print_json({"directory": resumption.directory, "command": resumption.command, **files})
     elif only_print:
-        print(f"cd {shlex.quote(here)} && {shlex.join(command)}")  # noqa: T201  it is what a command is for
+        print(resumption.shell)  # noqa: T201  it is what a command is for
     else:
-        _run(command, here, restored)
-
-
-async def _sdk_session_of(db: UnitOfWork, session: Session, phase: str) -> str:
-    """Return what the client calls the session of the last agent of this type."""
-    refuse_bytes(phase=phase)
-    agent = await get_last_agent(db, session.id, phase)
-    if agent is None or agent.sdk_session_id is None:
-        raise NotFound(
-            f"session {session.id} has no {phase} agent that can be resumed; session-db agents list {session.id} shows which it has.",
-            session_id=session.id,
-            phase=phase,
-        )
-    return agent.sdk_session_id
+        _run(resumption.command, resumption.directory, restored)
 
 
 def _existing(named: Path | None, worked_in: str) -> str:

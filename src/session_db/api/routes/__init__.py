@@ -15,6 +15,7 @@ from session_db.api.routes import (
     messages,
     operations,
     playlists,
+    resume,
     search,
     sessions,
     songs,
@@ -25,8 +26,8 @@ from session_db.api.routes import (
 )
 
 _NOUNS = (
-    sessions, live, chat, messages, memory_files, agents, events, timeline, transcripts, artifacts, usage, activity, search, clips, songs,
-    playlists, login, me, tokens, hooks, operations,
+    sessions, live, chat, messages, memory_files, agents, events, timeline, transcripts, resume, artifacts, usage, activity, search, clips,
+    songs, playlists, login, me, tokens, hooks, operations,
 )  # fmt: skip
 
 ROUTERS = tuple(noun.router for noun in _NOUNS)
