@@ -32,6 +32,7 @@ from session_db.crud.transcripts import get_missing
 from session_db.database import close_db, get_async_session, init_db
 from session_db.database.batches import in_batches
 from session_db.database.violations import DRIVER_ERRORS
+from session_db.doctor.examining import Examinations
 from session_db.errors import Unavailable
 from session_db.live import Hub, get_hub
 from session_db.settings import Settings, get_settings, use_settings
@@ -89,6 +90,7 @@ def create_app(settings: Settings | None = None) -> FastAPI:
     add_error_handlers(app)
     app.state.failures = Failures()
     app.state.metrics = Metrics()
+    app.state.examinations = Examinations()
     app.add_middleware(Gate, settings=get_settings(), is_public=console.is_asked)
     app.add_middleware(Observing, metrics=app.state.metrics)
     return app

@@ -280,6 +280,19 @@ def _listed(files: list[Path]) -> str:
     return " or ".join(str(path) for path in files)
 
 
+def token_file(settings: Settings) -> Path:
+    """Return where the token of this machine's service is."""
+    return settings.home / "token"
+
+
+def stored_token(settings: Settings) -> str | None:
+    """Return what the file holds, which stays as it is; None where there is none, or none that may be read."""
+    try:
+        return token_file(settings).read_text(encoding="ascii", errors="replace").partition("\n")[0].strip()
+    except OSError:
+        return None
+
+
 class _Current:
     settings: Settings | None = None
 

@@ -12,8 +12,8 @@ from session_db import crud
 from session_db.capture import expiring
 from session_db.capture.expiring import kept_days, list_expiring
 from session_db.capture.importer import import_recordings
-from session_db.cli.client_checks import look_at_client_files
 from session_db.database import get_async_session
+from session_db.doctor.client_checks import look_at_client_files
 from session_db.models.table import now
 from session_db.settings import Settings, use_settings
 from tests.capture.recorded import BACKGROUND, FOREGROUND, copy_of

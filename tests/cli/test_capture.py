@@ -143,7 +143,7 @@ class TestHooks:
     def test_what_the_administrator_settled_is_told_even_where_it_cannot_be_read(
         self, cli: CommandLine, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     ) -> None:
-        monkeypatch.setattr("session_db.cli.hooks.MANAGED", managed := tmp_path / "managed-settings.json")
+        monkeypatch.setattr("session_db.capture.hook_reach.MANAGED", managed := tmp_path / "managed-settings.json")
         monkeypatch.setattr("session_db.capture.hook_policy.MANAGED", managed)
         managed.write_text('{"allowManagedHooksOnly": true}')
         assert "allowManagedHooksOnly" in cli.json("hooks", "install", *NEWEST)["problems"][0]
@@ -171,10 +171,11 @@ class TestHooks:
 
     def test_a_proxy_that_they_would_go_through_is_told(self, cli: CommandLine, monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setenv("SESSION_DB_TOKEN", "sdb_x")
-        monkeypatch.setenv("HTTP_PROXY", "http://proxy.example:3128")
+        monkeypatch.setenv("HTTP_PROXY", "http://me:secret@proxy.example:3128")
         monkeypatch.delenv("NO_PROXY", raising=False)
         (problem,) = cli.json("hooks", "install", "--transport", "http", *NEWEST)["problems"]
         assert "NO_PROXY" in problem
+        assert "the proxy http://proxy.example:3128;" in problem
         monkeypatch.setenv("NO_PROXY", "127.0.0.1")
         assert cli.json("hooks", "status")["problems"] == []
 

@@ -15,10 +15,10 @@ import pytest
 from session_db import crud
 from session_db.capture.hook import KEPT
 from session_db.capture.spool import Spool
-from session_db.cli import data_checks, server_checks
 from session_db.database import UnitOfWork, get_async_session
 from session_db.database.health import ServerHealth, server_health
 from session_db.database.schema import DatabaseFacts
+from session_db.doctor import data_checks, server_checks
 from session_db.ids import new_id
 from session_db.models import TokenCreate, Transcript
 from session_db.models.table import now

@@ -6,11 +6,11 @@ from collections.abc import Awaitable, Callable
 import pytest
 from sqlalchemy import text
 
-from session_db.cli.server_checks import fix_tables, look_at_tables
 from session_db.database import async_session, get_async_session, init_db
 from session_db.database.connection import close_db
 from session_db.database.flaws import Flaw, list_flaws, mend, mending
 from session_db.database.health import server_health
+from session_db.doctor.server_checks import fix_tables, look_at_tables
 from session_db.errors import Conflict
 from session_db.settings import use_settings
 from tests.databases import Database

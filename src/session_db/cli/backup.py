@@ -7,13 +7,14 @@ from typing import Annotated
 import typer
 from rich.filesize import decimal
 
-from session_db.cli.database import ask, where
+from session_db.cli.database import ask
 from session_db.cli.inputs import JSON, Yes
 from session_db.cli.output import console, duration, print_json
 from session_db.cli.progress import showing_progress
 from session_db.cli.running import run
 from session_db.database import head
 from session_db.database.backup import Backup, Restored, backup_database, restore_database
+from session_db.database.shown import where
 from session_db.models.text import one_line
 
 Force = Annotated[bool, typer.Option("--force", help="Replace the file where it is there already.")]

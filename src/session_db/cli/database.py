@@ -10,22 +10,15 @@ from session_db.cli.inputs import JSON, Yes, is_interactive
 from session_db.cli.output import console, messages_console, print_json
 from session_db.cli.running import fail, run
 from session_db.database import RevisionChange, current_revision, downgrade_db, head, init_db, reset_db, upgrade_db
-from session_db.database.url import shown_url
+from session_db.database.shown import revision_state, where
 from session_db.errors import InvalidInput
 from session_db.models.text import one_line
-from session_db.settings import get_settings
 
 
 def add_to(app: typer.Typer) -> None:
     """Add the commands to the command line."""
     for command in (init, upgrade, downgrade, current, reset):
         app.command()(command)
-
-
-def where() -> str:
-    """Say which database is used, without a password."""
-    settings = get_settings()
-    return f"embedded PostgreSQL in {settings.home}" if settings.url is None else shown_url(settings.url.get_secret_value())
 
 
 def init(as_json: JSON = False) -> None:  # noqa: FBT002  a command-line flag
@@ -84,15 +77,6 @@ def current(as_json: JSON = False) -> None:  # noqa: FBT002  a command-line flag
         return
     found, remedy = revision_state(revision)
     console().print(f"{found}, up to date." if remedy is None else f"{found}. {remedy}", markup=False)
-
-
-def revision_state(revision: str | None) -> tuple[str, str | None]:
-    """Say what revision the tables have, and what to do where it is not the newest."""
-    if revision == head():
-        return f"revision {revision}", None
-    if revision is None:
-        return "there are no tables", "Run session-db init."
-    return f"revision {revision}, this version needs {head()}", "Run session-db init." if revision < head() else "Upgrade session-db."
 
 
 def reset(

@@ -6,9 +6,9 @@ from http.client import HTTPException
 from urllib.error import HTTPError
 from urllib.request import Request
 
+from session_db.capture.asking import ask, reason_of
 from session_db.capture.hook_entries import HOST_HEADER, ROUTE
 from session_db.capture.spool import Captured, Spool
-from session_db.cli.asking import ask, reason_of
 from session_db.errors import InvalidInput, Unauthorized, Unavailable
 
 _SECONDS = 30

@@ -3,18 +3,12 @@
 import os
 import shutil
 import subprocess
-from collections.abc import Iterator
-from http.client import HTTPException
 from pathlib import Path
 from typing import Annotated, Any
-from urllib.error import HTTPError
-from urllib.parse import urlsplit
-from urllib.request import Request, getproxies_environment, proxy_bypass
 
 import typer
 
 from session_db.capture.hook_entries import (
-    ROUTE,
     Entry,
     Transport,
     command_entry,
@@ -23,10 +17,10 @@ from session_db.capture.hook_entries import (
     http_entry,
     parse_version,
 )
-from session_db.capture.hook_policy import MANAGED, obstacles
-from session_db.capture.hook_settings import Installed, install, installed, read_settings, uninstall
+from session_db.capture.hook_reach import installed_here, problems_of, service_at, settings_files, why_not
+from session_db.capture.hook_settings import install, installed, uninstall
 from session_db.capture.spool import spool_of
-from session_db.cli.asking import URL, ask, reason_of, service_url
+from session_db.cli.asking import URL, service_url
 from session_db.cli.failing import fail
 from session_db.cli.inputs import JSON
 from session_db.cli.output import console, facts, messages_console, print_json
@@ -62,7 +56,7 @@ def install_(  # noqa: PLR0913, PLR0917  each is an option
     """Put a hook for each event that your Claude Code knows into its settings; other settings and hooks stay as they are."""
     try:
         entries = _entries(transport, url, claude, client_version)
-        path = _level(project=project)[0]
+        path = settings_files(project=project)[0]
         same = _refuse_another_beside(path, entries)
         has_changed = install(path, entries)
         problems = list(problems_of(installed_here()))
@@ -85,7 +79,7 @@ def uninstall_(
     as_json: JSON = False,  # noqa: FBT002  a command-line flag
 ) -> None:
     """Take our hooks out again. What was recorded stays, and what waits in the spool is still written."""
-    paths = _level(project=project)
+    paths = settings_files(project=project)
     try:
         changed = [path for path in paths if uninstall(path)]
     except SessionDBError as error:
@@ -135,20 +129,6 @@ def _moment(moment: Any) -> str | None:
     return None if moment is None else moment.isoformat()
 
 
-def _level(*, project: bool) -> list[Path]:
-    """Return the settings files of a level, the one that we write first."""
-    if project:
-        # Not settings.json, which is committed: what is put there names files of this machine.
-        return [Path.cwd() / ".claude" / name for name in ("settings.local.json", "settings.json")]
-    return [Path(os.environ.get("CLAUDE_CONFIG_DIR") or "~/.claude").expanduser() / "settings.json"]
-
-
-def installed_here() -> list[Installed]:
-    """Return our hooks in each settings file that holds for a session in this folder, the weakest first."""
-    paths = [*_level(project=False), *reversed(_level(project=True))]
-    return [installed(path) for path in {os.path.realpath(path): path for path in reversed(paths)}.values()][::-1]
-
-
 def _entries(transport: str, url: str | None, claude: str, client_version: str | None) -> dict[str, Entry]:
     """Return the hook of each event that the client knows."""
     refuse_others("transport", transport, Transport)
@@ -169,7 +149,7 @@ def _refuse_another_beside(path: Path, entries: dict[str, Entry]) -> list[Path]:
     others = [each for each in installed_here() if each.targets and os.path.realpath(each.path) != os.path.realpath(path)]
     for other in others:
         if other.clashes_with(entries):
-            project = " --project" if other.path in _level(project=True) else ""
+            project = " --project" if other.path in settings_files(project=True) else ""
             raise Conflict(
                 f"{other.path} has hooks of ours that are not the same ({other.transport}), and the client would run both; take them out "
                 f"first with `session-db hooks uninstall{project}`, or install there.",
@@ -177,53 +157,6 @@ def _refuse_another_beside(path: Path, entries: dict[str, Entry]) -> list[Path]:
                 transport=other.transport,
             )
     return [other.path for other in others]
-
-
-def problems_of(found: list[Installed]) -> Iterator[str]:
-    """Say why events of a session in this folder may not be recorded, or twice, a sentence each."""
-    with_hooks = [each for each in found if each.targets]
-    if not with_hooks:
-        return
-    if len({each.targets for each in with_hooks}) > 1:
-        yield f"{' and '.join(str(each.path) for each in with_hooks)} have different hooks of ours: events are recorded twice."
-    urls = sorted({url for each in with_hooks for url in each.urls})
-    try:
-        yield from obstacles([(path, read_settings(path)) for path in (*(each.path for each in found), MANAGED)], urls)
-    except InvalidInput as error:
-        # Those with our hooks could be read; the administrator's is not ours to correct.
-        yield error.message
-    if urls and not os.environ.get("SESSION_DB_TOKEN"):
-        yield (
-            "SESSION_DB_TOKEN is not set here. Claude Code sends its events with that variable of its own environment; "
-            "`session-db tokens create --name hooks --scope hooks` makes a token."
-        )
-    proxies = getproxies_environment()
-    for url in urls:
-        parts = urlsplit(url)
-        if parts.scheme in proxies and not proxy_bypass(parts.hostname or ""):
-            yield f"Events for {parts.hostname} would go through the proxy {proxies[parts.scheme]}; name {parts.hostname} in NO_PROXY."
-
-
-def service_at(url: str) -> str:
-    return url.removesuffix(ROUTE)
-
-
-def why_not(url: str) -> str | None:
-    """Return why the service at the URL of a hook takes no events; None where it does."""
-    token = os.environ.get("SESSION_DB_TOKEN")
-    requests = [Request(f"{service_at(url)}/health")]  # noqa: S310  http, as it was installed
-    if token:
-        # What comes from a recorder is acknowledged and not kept.
-        headers = {"Authorization": f"Bearer {token}", "Session-DB-Recorder": "status"}
-        requests.append(Request(url, data=b'{"session_id": "status", "hook_event_name": "status"}', headers=headers))  # noqa: S310  http, as it was installed
-    try:
-        for request in requests:
-            ask(request, _SERVICE_SECONDS).close()
-    except HTTPError as error:
-        return f"refuses: {reason_of(error)}"
-    except (OSError, ValueError, HTTPException) as error:
-        return f"does not answer: {getattr(error, 'reason', error)}"
-    return None
 
 
 def _asked(claude: str) -> str:

@@ -7,7 +7,8 @@ from urllib.request import Request
 
 import typer
 
-from session_db.cli.asking import URL, ServiceURL, ask, reason_of, service_url
+from session_db.capture.asking import ask, reason_of
+from session_db.cli.asking import URL, ServiceURL, service_url
 from session_db.cli.inputs import JSON
 from session_db.cli.output import print_json
 from session_db.cli.running import fail

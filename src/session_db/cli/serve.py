@@ -31,12 +31,12 @@ from session_db.api.routes.login import make_login_link
 from session_db.cli.inputs import JSON
 from session_db.cli.output import messages_console, print_json
 from session_db.cli.running import fail, run
-from session_db.cli.token_file import have_token, token_file
+from session_db.cli.token_file import have_token
 from session_db.database import in_transaction, init_db
 from session_db.database.violations import DRIVER_ERRORS
 from session_db.errors import InvalidInput, Unavailable
 from session_db.server import create_app
-from session_db.settings import Settings, get_settings
+from session_db.settings import Settings, get_settings, token_file
 
 GRACE_SECONDS = 10
 """How long requests in flight may take to be finished when the service ends, and readers that take nothing hold it up."""

@@ -14,14 +14,9 @@ from session_db.crud.tokens import create_token, get_valid_token, revoke_token
 from session_db.database import in_transaction
 from session_db.errors import Forbidden, Unauthorized
 from session_db.models import Token, TokenCreate
-from session_db.settings import Settings
+from session_db.settings import Settings, token_file
 
 _OTHERS = stat.S_IRWXG | stat.S_IRWXO
-
-
-def token_file(settings: Settings) -> Path:
-    """Return where the token of this machine's service is."""
-    return settings.home / "token"
 
 
 def find_token(settings: Settings) -> str:
@@ -39,14 +34,6 @@ def find_token(settings: Settings) -> str:
             f"{path if settings.token is None else 'SESSION_DB_TOKEN'} holds no token; `session-db tokens create` makes one."
         )
     return text
-
-
-def stored_token(settings: Settings) -> str | None:
-    """Return what the file holds, which stays as it is; None where there is none, or none that may be read."""
-    try:
-        return token_file(settings).read_text(encoding="ascii", errors="replace").partition("\n")[0].strip()
-    except OSError:
-        return None
 
 
 async def have_token(settings: Settings) -> Token:

@@ -6,6 +6,7 @@ from session_db.api.routes import (
     artifacts,
     chat,
     clips,
+    doctor,
     events,
     hooks,
     live,
@@ -27,7 +28,7 @@ from session_db.api.routes import (
 
 _NOUNS = (
     sessions, live, chat, messages, memory_files, agents, events, timeline, transcripts, resume, artifacts, usage, activity, search, clips,
-    songs, playlists, login, me, tokens, hooks, operations,
+    songs, playlists, login, me, tokens, hooks, operations, doctor,
 )  # fmt: skip
 
 ROUTERS = tuple(noun.router for noun in _NOUNS)

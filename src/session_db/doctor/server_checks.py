@@ -2,12 +2,11 @@
 
 import re
 
-from session_db.cli.checks import FIX, Check, State, some_of
-from session_db.cli.database import revision_state, where
-from session_db.cli.output import count
 from session_db.database import current_revision, database_facts
 from session_db.database.flaws import list_flaws, mend, mending
 from session_db.database.health import server_health
+from session_db.database.shown import revision_state, where
+from session_db.doctor.checks import FIX, Check, State, some_of
 from session_db.errors import SessionDBError
 
 OLDEST_VERSION = 15
@@ -41,7 +40,7 @@ async def look_at_migrations() -> Check:
 async def look_at_upkeep() -> Check:
     """Say whether the server cleans up, so that tables do not swell and transaction ids do not run out."""
     health = await server_health()
-    found = f"the oldest transaction is {count(health.transaction_age)} transactions old"
+    found = f"the oldest transaction is {health.transaction_age:,} transactions old"
     if health.transaction_age >= OLD_TRANSACTIONS:
         state: State = "failed" if health.transaction_age >= OLDEST_TRANSACTIONS else "warning"
         remedy = "End old transactions, prepared ones and replication slots that nobody uses, and run VACUUM FREEZE in each database."

@@ -2,8 +2,8 @@
 
 from session_db.capture.expiring import SOON, kept_days, list_expiring
 from session_db.capture.reading import directories_of
-from session_db.cli.checks import Check, some_of
 from session_db.database import get_async_session
+from session_db.doctor.checks import Check, some_of
 from session_db.models.table import now
 from session_db.settings import get_settings
 

@@ -1,5 +1,6 @@
 """The checks of ``doctor`` that look at this machine: settings, files that hold secrets, disks, and what captures."""
 
+import asyncio
 import difflib
 import shutil
 import stat
@@ -11,12 +12,11 @@ from pathlib import Path
 from dotenv import dotenv_values
 
 from session_db.capture.hook import KEPT
+from session_db.capture.hook_reach import installed_here, problems_of, service_at, why_not
 from session_db.capture.spool import spool_of
-from session_db.cli.checks import FIX, Check, some_of
-from session_db.cli.hooks import installed_here, problems_of, service_at, why_not
-from session_db.cli.token_file import token_file
+from session_db.doctor.checks import FIX, Check, some_of
 from session_db.models.table import now
-from session_db.settings import files_of, get_settings, setting_names, unknown_names
+from session_db.settings import files_of, get_settings, setting_names, token_file, unknown_names
 
 _LONG = timedelta(hours=1)
 """How long captured events may wait."""
@@ -127,7 +127,7 @@ async def look_at_hooks() -> Check:
     if not told:
         return Check("hooks", "ok", "none: session-db hooks install puts them in")
     urls = {url for each in found for url in each.urls}
-    away = [f"{service_at(url)} {reason}" for url in sorted(urls) if (reason := why_not(url)) is not None]
+    away = [f"{service_at(url)} {reason}" for url in sorted(urls) if (reason := await asyncio.to_thread(why_not, url)) is not None]
     if away:
         return Check("hooks", "failed", "; ".join([*told, *away]), "Start the service there: until then what hooks tell is lost.")
     problems = list(problems_of(found))

@@ -7,8 +7,6 @@ from typing import Any
 from uuid import UUID
 
 from session_db.capture.reaping import reap
-from session_db.cli.checks import FIX, Check, Inspection, some_of
-from session_db.cli.token_file import stored_token
 from session_db.crud.counters import MINUTES, Comparison, WrongCounter, compare_counters, correct_counters, list_session_ids
 from session_db.crud.erasing import erase_deleted_sessions
 from session_db.crud.leftovers import list_empty, list_unerased
@@ -18,9 +16,10 @@ from session_db.crud.tokens import ENDED, count_ended_tokens, delete_ended_token
 from session_db.crud.transcripts import get_missing, list_pending_hosts
 from session_db.database import UnitOfWork, get_async_session, in_transaction
 from session_db.database.batches import in_batches
+from session_db.doctor.checks import FIX, Check, Inspection, some_of
 from session_db.models import Session, Token
 from session_db.models.table import now
-from session_db.settings import get_settings, span_of
+from session_db.settings import get_settings, span_of, stored_token
 
 SAMPLED = 100
 """Sessions whose counters are compared unless all are asked for, those that were active last."""
