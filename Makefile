@@ -17,7 +17,7 @@ endif
 STORE := tests/crud tests/database tests/migrations tests/contract tests/capture tests/live tests/api/test_live.py tests/api/test_chat.py
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-servers e2e check docs openapi fuzz bench format lock set-up clean
+.PHONY: help demo test test-servers e2e check docs openapi console screenshots fuzz bench format lock set-up clean
 
 help: ## list these verbs
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / { printf "  make %-13s %s\n", $$1, $$2 }' Makefile
@@ -48,15 +48,25 @@ docs: $(READY) ## run every example in README.md and docs/
 openapi: $(READY) ## write docs/reference/openapi.json anew
 	@$(BIN)/python scripts/openapi.py
 
+console: ## build the web console into the package; ARGS=--check says whether what is committed is what its source makes
+	@scripts/console $(ARGS)
+
+screenshots: $(READY) ## take a picture of every page of the console into build/screenshots, and the README's two
+	@scripts/install-chromium
+	@$(BIN)/python -m tests.console.screenshots build/screenshots
+	@mkdir -p docs/images
+	@cp build/screenshots/sessions-light-wide.png build/screenshots/timeline-dark-wide.png docs/images/
+
 fuzz: $(READY) ## ask the service whatever its OpenAPI document allows and forbids; SEED=… repeats a run
 	@scripts/fuzz $(ARGS)
 
-bench: $(READY) ## print what size costs: queries and searches of a large database, writers beside a deletion, requests beside readers, hooks
+bench: $(READY) ## print what size costs: queries and searches of a large database, writers beside a deletion, requests beside readers, hooks, the console
 	@$(BIN)/python -m benchmarks.queries $(ARGS)
 	@$(BIN)/python -m benchmarks.search $(ARGS)
 	@$(BIN)/python -m benchmarks.deletion --events 100000 --seconds 10
 	@$(BIN)/python -m benchmarks.readers
 	@$(BIN)/python -m benchmarks.hooks
+	@$(BIN)/python -m benchmarks.console
 
 format: $(READY) ## repair what ruff can
 	@$(BIN)/ruff check --fix-only

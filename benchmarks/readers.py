@@ -7,44 +7,21 @@ The service is ``session-db serve`` in a process of its own, its database the em
 import argparse
 import asyncio
 import itertools
-import json
 import os
 import shutil
-import signal
 import statistics
-import sys
 import tempfile
 import time
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
 import httpx
 
-COMMAND = Path(sys.executable).with_name("session-db")
+from benchmarks.serving import Service, serving
+
 EVENT = {"event_category": "hook", "event_type": "PreToolUse", "payload": {"input": "x" * 1000}}
 MESSAGE = {"role": "user", "content": "Make the kick punchier"}
-
-
-@dataclass(frozen=True)
-class Service:
-    """The service that is measured."""
-
-    url: str
-    token: str
-    pid: int
-
-    @property
-    def headers(self) -> dict[str, str]:
-        return {"Authorization": f"Bearer {self.token}"}
-
-    def memory(self) -> int:
-        """Return the bytes of memory that it has to itself."""
-        fields = dict(line.split(":", 1) for line in Path(f"/proc/{self.pid}/smaps_rollup").read_text().splitlines()[1:])
-        return 1024 * sum(int(fields[name].split()[0]) for name in ("Private_Clean", "Private_Dirty"))
 
 
 def main() -> None:
@@ -64,7 +41,7 @@ def main() -> None:
 
 
 async def _measure(home: Path, options: argparse.Namespace) -> None:
-    async with _serving(home) as service, httpx.AsyncClient(base_url=service.url, headers=service.headers) as client:
+    async with serving(home) as service, httpx.AsyncClient(base_url=service.url, headers=service.headers) as client:
         followed = [await _new_session(client) for _ in range(options.sessions)]
         asked = [await _new_session(client) for _ in range(20)]
         await _ask(client, asked, options.rate, 5)
@@ -82,39 +59,6 @@ async def _measure(home: Path, options: argparse.Namespace) -> None:
         again = _print("without readers again", await _ask(client, asked, options.rate, options.seconds))
         ratio = beside / statistics.mean((alone, again))
         print(f"p99 beside them / p99 without: {ratio:.2f}; memory of the service: {a_reader / 1024:.0f} kB a reader")  # noqa: T201
-
-
-@asynccontextmanager
-async def _serving(home: Path) -> AsyncIterator[Service]:
-    environment = {name: value for name, value in os.environ.items() if not name.startswith(("SESSION_DB_", "TOOLER_DB_", "DB_"))}
-    process = await asyncio.create_subprocess_exec(
-        COMMAND,
-        "serve",
-        "--port",
-        "0",
-        "--json",
-        env=environment | {"SESSION_DB_HOME": str(home)},
-        stdout=asyncio.subprocess.PIPE,
-        stderr=asyncio.subprocess.DEVNULL,
-    )
-    try:
-        yield _service(await _first_object(process), process.pid)
-    finally:
-        process.send_signal(signal.SIGTERM)
-        await process.wait()
-
-
-async def _first_object(process: Any) -> dict[str, str]:
-    """Read what ``serve --json`` prints when it is there."""
-    text = ""
-    while not text.endswith("}\n"):
-        text += (await process.stdout.readline()).decode()
-    printed: dict[str, str] = json.loads(text)
-    return printed
-
-
-def _service(printed: dict[str, str], pid: int) -> Service:
-    return Service(printed["url"], Path(printed["token_file"]).read_text().strip(), pid)
 
 
 async def _new_session(client: httpx.AsyncClient) -> str:

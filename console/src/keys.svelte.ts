@@ -1,14 +1,19 @@
 // Keyboard shortcuts: each part of the page says which it has, and `?` lists them all.
 
+import { untrack } from "svelte"
+
 export type Shortcut = { key: string; does: string; run: (event: KeyboardEvent) => void }
 
-export const shortcuts = $state<{ list: Shortcut[] }>({ list: [] })
+export const shortcuts = new (class {
+  list = $state.raw<Shortcut[]>([])
+})()
 
 /** Have these shortcuts as long as a component is there: `$effect(() => useShortcuts([...]))`. */
 export function useShortcuts(mine: Shortcut[]): () => void {
-  shortcuts.list = [...shortcuts.list, ...mine]
+  // An effect that read the list would run again with each shortcut of others.
+  shortcuts.list = [...untrack(() => shortcuts.list), ...mine]
   return () => {
-    shortcuts.list = shortcuts.list.filter((each) => !mine.includes(each))
+    shortcuts.list = untrack(() => shortcuts.list).filter((each) => !mine.includes(each))
   }
 }
 
@@ -18,6 +23,8 @@ export function pressed(event: KeyboardEvent) {
   const target = event.target as HTMLElement
   const typing = target.isContentEditable || /^(INPUT|TEXTAREA|SELECT)$/.test(target.tagName)
   if (typing && event.key !== "Escape") return
+  // A dialog has the keyboard to itself: Escape closes it, and nothing else.
+  if (document.querySelector("dialog[open]")) return
   const shortcut = shortcuts.list.findLast((each) => each.key === event.key)
   if (!shortcut) return
   // A link or a button that has the focus is what Enter is for.

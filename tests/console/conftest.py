@@ -51,18 +51,19 @@ async def service(fresh_database: Database, tmp_path: Path) -> AsyncIterator[Ser
 
 @pytest.fixture
 async def open_page(browser: Browser, service: Service) -> AsyncIterator[OpenPage]:
-    """Open pages of browsers that have logged in: ``await open_page("/settings", scope="read", viewport=…)``.
+    """What opens pages of browsers that have logged in, with a scope and options of a browser's context.
 
     In the end no page may have an error in its console, which what the Content-Security-Policy refuses is one of.
     """
     async with AsyncExitStack() as contexts:
         problems: list[str] = []
 
-        async def open_page(path: str = "/", *, scope: Scope | None = "admin", **options: Any) -> Page:
+        async def open_page(path: str = "/", *, scope: Scope | None = "admin", goes_away: bool = False, **options: Any) -> Page:
             context = await contexts.enter_async_context(_context(browser, service, options))
             page = await context.new_page()
             page.set_default_timeout(WAIT_MS)
-            listen(page, problems)
+            # Of each request that finds no service the browser tells, too.
+            listen(page, [] if goes_away else problems)
             if scope is not None:
                 await log_in(page, service, scope)
             await page.goto(path)
@@ -81,7 +82,7 @@ async def _context(browser: Browser, service: Service, options: dict[str, Any]) 
 
 
 def listen(page: Page, problems: list[str]) -> None:
-    """Collect what goes wrong in a page. ``page.expected`` … a request that fails is told there as well; see ``expecting``."""
+    """Collect what goes wrong in a page; a browser tells there of each request that was refused, too."""
 
     def hear(message: ConsoleMessage) -> None:
         if message.type == "error":
