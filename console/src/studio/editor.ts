@@ -20,7 +20,7 @@ const colors = HighlightStyle.define([
 
 const look = EditorView.theme({
   "&": { backgroundColor: "var(--sunken)", color: "var(--text)", fontSize: "0.85rem" },
-  "&.cm-focused": { outline: "2px solid var(--accent)", outlineOffset: "-1px" },
+  "&.cm-focused": { outline: "none" },
   ".cm-scroller": { fontFamily: "var(--mono)", lineHeight: "1.55", minHeight: "12rem", maxHeight: "70vh" },
   ".cm-content": { caretColor: "var(--accent)" },
   ".cm-gutters": { backgroundColor: "var(--sunken)", color: "var(--muted)", borderRight: "1px solid var(--border)" },

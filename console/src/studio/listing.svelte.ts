@@ -52,6 +52,11 @@ export class Listing {
     }
   }
 
+  /** Read on until this one is here, if it comes soon. */
+  async upToItem(id: string) {
+    while (!this.byId.has(id) && !this.complete && !this.failure && !this.busy && this.items.length < MOST_LOOKED_THROUGH) await this.more()
+  }
+
   /** Take what was just read or saved. */
   put(item: Item) {
     const place = this.items.findIndex((each) => each.id === item.id)
@@ -87,8 +92,9 @@ export class Project {
     return item.kind === "song" && this.playlist.complete && !this.#usedSongs.has(item.id)
   }
 
-  async open() {
-    await Promise.all([this.clip.more(), this.song.upTo(MOST), this.playlist.upTo(MOST)])
+  /** Read the first pages; `clipId` is one that is shown. */
+  async open(clipId: string | undefined) {
+    await Promise.all([clipId === undefined ? this.clip.more() : this.clip.upToItem(clipId), this.song.upTo(MOST), this.playlist.upTo(MOST)])
   }
 
   /** Return an item that another one names: null where there is none, undefined while nobody knows. */
