@@ -55,7 +55,7 @@ class TestLong:
         await expect(page.get_by_text("number 599", exact=True)).to_be_in_viewport()
         await expect(page.get_by_text("number 400", exact=True)).to_have_count(0)
         seen = 599
-        for _ in range(80):
+        for _ in range(200):
             await page.mouse.wheel(0, -900)
             await page.wait_for_timeout(60)
             first = await page.evaluate("+document.querySelector('[data-index]').dataset.index")
