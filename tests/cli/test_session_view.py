@@ -12,8 +12,8 @@ import pytest
 from session_db.capture.spool import spool_of
 from session_db.cli import sessions
 from session_db.cli.session_view import _tree
+from session_db.lines import one_line
 from session_db.models import Agent
-from session_db.models.text import one_line
 from session_db.settings import get_settings
 from tests.capture.recorded import BACKGROUND, CLEARED, TRANSCRIPTS, copy_of, recording
 from tests.cli.conftest import CommandLine

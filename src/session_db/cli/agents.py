@@ -19,10 +19,10 @@ from session_db.cli.sessions import Key, WorkingDir, find_session
 from session_db.crud import Page, finish_agent, get_agent, get_last_agent_logs, get_session, list_agents, start_agent
 from session_db.database import UnitOfWork, get_async_session, in_transaction
 from session_db.errors import NotFound
+from session_db.lines import one_line
 from session_db.models import Agent, AgentLog, AgentRead, Session, SessionRead
 from session_db.models.agent_logs import event_json
 from session_db.models.agents import AgentStatus
-from session_db.models.text import one_line
 
 app = typer.Typer(help="List and show the agents of a session, start and finish them.", no_args_is_help=True)
 

@@ -15,7 +15,7 @@ from session_db.cli.running import run
 from session_db.database import head
 from session_db.database.backup import Backup, Restored, backup_database, restore_database
 from session_db.database.shown import where
-from session_db.models.text import one_line
+from session_db.lines import one_line
 
 Force = Annotated[bool, typer.Option("--force", help="Replace the file where it is there already.")]
 

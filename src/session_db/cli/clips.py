@@ -16,8 +16,8 @@ from session_db.crud import Page, Saved
 from session_db.crud.clips import unified_diff
 from session_db.database import UnitOfWork, get_async_session, in_transaction
 from session_db.errors import NotFound
+from session_db.lines import one_line
 from session_db.models import Clip, ClipRead, ClipUpdate, ClipVersionRead
-from session_db.models.text import one_line
 
 CLIPS = Kind(
     noun="clip",

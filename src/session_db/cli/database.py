@@ -12,7 +12,7 @@ from session_db.cli.running import fail, run
 from session_db.database import RevisionChange, current_revision, downgrade_db, head, init_db, reset_db, upgrade_db
 from session_db.database.shown import revision_state, where
 from session_db.errors import InvalidInput
-from session_db.models.text import one_line
+from session_db.lines import one_line
 
 
 def add_to(app: typer.Typer) -> None:

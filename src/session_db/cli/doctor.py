@@ -13,7 +13,7 @@ from session_db.cli.running import run
 from session_db.database.shown import where
 from session_db.doctor.checks import Check, Examination, Fix
 from session_db.doctor.examining import examine, shown_settings
-from session_db.models.text import one_line
+from session_db.lines import one_line
 
 _MARKS = {"ok": "[green]✓[/]", "warning": "[yellow]![/]", "failed": "[bold red]✗[/]"}
 

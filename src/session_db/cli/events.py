@@ -20,11 +20,11 @@ from session_db.cli.sessions import Key, WorkingDir, find_session
 from session_db.crud import Page, get_agent_log, list_agent_logs, list_agents
 from session_db.database import UnitOfWork, get_async_session
 from session_db.errors import InvalidInput, NotFound
+from session_db.lines import one_line
 from session_db.models import AgentLog
 from session_db.models.agent_logs import EventCategory, event_json
 from session_db.models.labels import telling_input
 from session_db.models.outcomes import outcome_of
-from session_db.models.text import one_line
 
 app = typer.Typer(help="List and show the events of a session.", no_args_is_help=True)
 

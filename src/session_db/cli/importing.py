@@ -15,7 +15,7 @@ from session_db.capture.recordings import find_recordings
 from session_db.cli.moving import import_export, is_export
 from session_db.cli.output import console, messages_console, print_json
 from session_db.cli.running import run
-from session_db.models.text import one_line
+from session_db.lines import one_line
 
 SHOWN_PROBLEMS = 20
 

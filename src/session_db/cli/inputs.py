@@ -3,7 +3,6 @@
 import json
 import re
 import sys
-from datetime import datetime
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -11,15 +10,11 @@ import typer
 
 from session_db.cli.running import refuse_bytes
 from session_db.errors import InvalidInput
-from session_db.models.table import as_utc, now
-from session_db.settings import span_of
 
 JSON = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 Yes = Annotated[bool, typer.Option("--yes", help="Do not ask.")]
 Limit = Annotated[int, typer.Option(min=1, max=1000, help="Rows a page.")]
 Cursor = Annotated[str | None, typer.Option(help="next_cursor of the page before.")]
-Since = Annotated[str | None, typer.Option(metavar="7d|DATE", help="Only from then on: 30min, 12h, 7d, 2w, or a date.")]
-Until = Annotated[str | None, typer.Option(metavar="7d|DATE", help="Only before then.")]
 
 STANDARD_INPUT = "-"
 
@@ -29,17 +24,6 @@ _SPACE = re.compile(r"[ \t\r\n]*")
 def is_interactive() -> bool:
     """Say whether somebody is there to be asked."""
     return sys.stdin is not None and sys.stdin.isatty()
-
-
-def moment_of(option: str, text: str | None) -> datetime | None:
-    """Return how long ago ``7d`` was, or the moment that a date names, in UTC unless it says otherwise."""
-    if text is None:
-        return None
-    ago = span_of(text)
-    try:
-        return now() - ago if ago else as_utc(datetime.fromisoformat(text))
-    except (ValueError, OverflowError):
-        raise InvalidInput(f"--{option}: {text!r} is no time; use 30min, 12h, 7d, 2w, 2026-01-31 or 2026-01-31T12:00:00Z.") from None
 
 
 def name_of(path: str) -> str:

@@ -16,8 +16,8 @@ from session_db.cli.running import fail, refuse_bytes, run
 from session_db.crud import Page, Saved
 from session_db.database import get_async_session, in_transaction
 from session_db.errors import InvalidInput, NotFound
+from session_db.lines import one_line
 from session_db.models.items import ItemRead, ItemUpdate
-from session_db.models.text import one_line
 
 ID = Annotated[str, typer.Argument(metavar="ID", help="Its id.")]
 Name = Annotated[str | None, typer.Option(help="Name to show.")]

@@ -22,8 +22,8 @@ from session_db.crud import (
 )
 from session_db.database import UnitOfWork, get_async_session, in_transaction
 from session_db.errors import InvalidInput, NotFound
+from session_db.lines import one_line
 from session_db.models import MemoryFile, MemoryFileCreate, MemoryFileRead, MemoryFileUpdate
-from session_db.models.text import one_line
 
 app = typer.Typer(help="List, add, change and remove the memory files of a session.", no_args_is_help=True)
 

@@ -16,8 +16,8 @@ from session_db.cli.sessions import Key, WorkingDir, find_session
 from session_db.crud import AppendedMessage, Page, list_messages, save_display_messages
 from session_db.database import UnitOfWork, get_async_session, in_transaction
 from session_db.errors import InvalidInput
+from session_db.lines import one_line
 from session_db.models.table import as_utc
-from session_db.models.text import one_line
 
 SHOWN_LINES = 20
 SHOWN_CHARACTERS = 4000

@@ -18,7 +18,7 @@ from session_db.database.importing import import_rows, read_header
 from session_db.database.merging import Merged
 from session_db.database.whole_files import whole_file
 from session_db.errors import InvalidInput
-from session_db.models.text import one_line
+from session_db.lines import one_line
 
 _BEGINNING = re.compile(rb'\s*\{\s*"%s"\s*:' % MARK.encode())
 

@@ -11,7 +11,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from session_db.models.text import one_line
+from session_db.lines import one_line
 
 STATUS_STYLES = {
     "active": "green", "executing": "green", "spec": "cyan", "plan": "cyan", "build": "cyan", "docs": "cyan", "created": "cyan",

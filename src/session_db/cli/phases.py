@@ -16,8 +16,8 @@ from session_db.crud import Page, advance_session
 from session_db.crud.workflow import SessionWork, list_work, work_of
 from session_db.database import UnitOfWork, get_async_session, in_transaction
 from session_db.errors import NotFound
+from session_db.lines import one_line
 from session_db.models import Agent, AgentRead, Session, SessionRead
-from session_db.models.text import one_line
 
 __all__ = ["app"]
 

@@ -7,16 +7,17 @@ import typer
 from rich.padding import Padding
 from rich.text import Text
 
-from session_db.cli.inputs import JSON, Cursor, Since, Until, moment_of
+from session_db.cli.inputs import JSON, Cursor
+from session_db.cli.moments import Since, Until, moment_of
 from session_db.cli.output import console, page_json, print_json, printable
 from session_db.cli.running import refuse_bytes, refuse_others, run
 from session_db.cli.sessions import find_session
 from session_db.crud import Page, search_records
 from session_db.crud.search import MAX_LIMIT
 from session_db.database import UnitOfWork, get_async_session
+from session_db.lines import one_line
 from session_db.models.search import HitType, SearchHit
 from session_db.models.sessions import SessionType
-from session_db.models.text import one_line
 
 _EMPTY_PAGES = 20
 """Pages without a hit that are gone through before somebody is asked to go on."""

@@ -15,8 +15,8 @@ from session_db.cli.sessions import Key, WorkingDir, app, find_session, refuse_u
 from session_db.crud import create_session, update_session, update_session_name
 from session_db.database import UnitOfWork, in_transaction
 from session_db.errors import InvalidInput, NotFound
+from session_db.lines import one_line
 from session_db.models import Session, SessionCreate, SessionNameUpdate, SessionRead, SessionUpdate
-from session_db.models.text import one_line
 
 __all__ = ["app"]
 

@@ -17,11 +17,11 @@ from session_db.cli.output import ago, console, count, dollars, duration, facts,
 from session_db.crud import Page
 from session_db.crud.erasing import ErasureReport
 from session_db.crud.transcripts import Missing
+from session_db.lines import one_line
 from session_db.models import Agent, AgentLog, Session
 from session_db.models.labels import telling_input
 from session_db.models.outcomes import outcomes_in
 from session_db.models.sessions import ENDED_STATUSES
-from session_db.models.text import one_line
 
 _MESSAGE_LINES = 6
 _BEGINNINGS = frozenset({"ToolUseBlock", "PreToolUse"})

@@ -8,7 +8,8 @@ from uuid import UUID
 import typer
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
-from session_db.cli.inputs import Since, Until, is_interactive, moment_of
+from session_db.cli.inputs import is_interactive
+from session_db.cli.moments import Since, Until, moment_of
 from session_db.cli.output import as_json as model_json
 from session_db.cli.output import console, messages_console, page_json, print_json
 from session_db.cli.running import fail, refuse_bytes, run
@@ -30,10 +31,10 @@ from session_db.crud.transcripts import get_missing
 from session_db.database import UnitOfWork, get_async_session, in_transaction
 from session_db.database.batches import in_batches
 from session_db.errors import InvalidInput, NotFound
+from session_db.lines import one_line
 from session_db.models import Agent, AgentLog, AgentRead, Session, SessionRead
 from session_db.models.agent_logs import event_json
 from session_db.models.sessions import CHAT_STATUSES, WORKFLOW_STATUSES, SessionType, refuse_unknown_status
-from session_db.models.text import one_line
 
 __all__ = ["Shown", "app", "load", "print_shown", "shown_json"]
 

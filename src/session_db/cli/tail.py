@@ -22,12 +22,12 @@ from session_db.crud import list_sessions
 from session_db.database import get_async_session
 from session_db.database.violations import DRIVER_ERRORS
 from session_db.errors import NotFound, SessionDBError
+from session_db.lines import one_line
 from session_db.live import Lagged, Stopping, get_hub
 from session_db.live.heads import Head, read_heads
 from session_db.models import SessionRead
 from session_db.models.labels import telling_input
 from session_db.models.table import now
-from session_db.models.text import one_line
 from session_db.settings import get_settings
 
 _SHOWN = 2000

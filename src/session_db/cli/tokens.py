@@ -19,9 +19,9 @@ from session_db.crud.paging import Page
 from session_db.crud.tokens import MadeToken
 from session_db.database import get_async_session
 from session_db.errors import InvalidInput, NotFound
+from session_db.lines import one_line
 from session_db.models import Token, TokenCreate, TokenRead
 from session_db.models.table import as_utc
-from session_db.models.text import one_line
 from session_db.models.tokens import Scope
 from session_db.settings import get_settings
 

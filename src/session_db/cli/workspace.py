@@ -14,7 +14,7 @@ from rich.text import Text
 from session_db.cli.inputs import JSON
 from session_db.cli.output import console, messages_console, print_json
 from session_db.cli.running import run
-from session_db.models.text import one_line
+from session_db.lines import one_line
 from session_db.workspace.projects import Report, sync_project
 from session_db.workspace.syncing import How, Outcome
 from session_db.workspace.watching import watch_project

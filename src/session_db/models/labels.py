@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from session_db.models.text import one_line
+from session_db.lines import one_line
 
 LABEL = 120
 """Characters of a label."""

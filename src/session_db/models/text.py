@@ -41,15 +41,6 @@ def texts_in(value: Any) -> str | None:
     return "\n".join(texts) if texts else None
 
 
-def one_line(text: str) -> str:
-    """Return a text without line breaks, control characters and marks that turn the direction of writing.
-
-    What an agent wrote must not steer a terminal, or what stands beside it.
-    """
-    line = " ".join(text.split())
-    return line if line.isprintable() else "".join(character if character.isprintable() else " " for character in line)
-
-
 def shown(value: Any) -> str:
     """Return a value as a message names it: its beginning, and never an error of its own."""
     try:
