@@ -6,6 +6,8 @@ from pathlib import Path
 from typing import NamedTuple
 from uuid import UUID
 
+from sqlalchemy import text
+
 from session_db import crud
 from session_db.crud.usage import put_usage
 from session_db.crud.workflow import advance_session, finish_agent, start_agent
@@ -21,6 +23,8 @@ from session_db.models import (
     SongCreate,
 )
 from tests.factories import event, make_session, message
+
+SLUG = "2026-11-20_token-rotation"
 
 KICK = """// a plain house beat
 setcpm(122/4)
@@ -62,18 +66,21 @@ async def make_scenes(workspace: Path) -> Scenes:
         chat = await _make_studio(db)
         waiting = await _make_waiting(db)
         workflow = await _make_workflow(db, workspace)
+    # The session's folder is made when it is committed.
+    _write_plan(workspace / "agents" / "sessions" / SLUG)
     return Scenes(workflow, chat, waiting)
 
 
-async def _make_workflow(db: UnitOfWork, workspace: Path) -> UUID:
-    folder = workspace / "agents" / "sessions" / "2026-11-20_token-rotation"
-    folder.mkdir(parents=True)
+def _write_plan(folder: Path) -> None:
     (folder / "spec.md").write_text("# Rotate refresh tokens\n\nEach login **ends** the token before it.\n\n- [x] a model\n- [ ] a route\n")
     (folder / "plan.json").write_text(
         '{"checkpoints": [{"title": "Model and migration", "status": "complete"}, {"title": "Route", "status": "in_progress"},'
         ' {"title": "Documents", "description": "What a client has to change"}]}'
     )
-    wanted = {"session_slug": folder.name, "title": "Rotate refresh tokens", "working_dir": str(workspace), "current_project": "shop"}
+
+
+async def _make_workflow(db: UnitOfWork, workspace: Path) -> UUID:
+    wanted = {"session_slug": SLUG, "title": "Rotate refresh tokens", "working_dir": str(workspace), "current_project": "shop"}
     session = await crud.create_session(db, SessionCreate.model_validate(wanted), workspace=True)
     for phase in ("spec", "plan"):
         agent = await start_agent(db, session.id, phase, model="claude-opus-5-5")
@@ -90,6 +97,13 @@ async def _make_workflow(db: UnitOfWork, workspace: Path) -> UUID:
     )
     await crud.create_memory_file(db, MemoryFileCreate(session_id=session.id, file_path=str(workspace / "CLAUDE.md"), is_primary=True))
     await crud.update_session(db, session.id, SessionUpdate(activity="working", pinned=True))
+    # Its phases came before its calls, as they do.
+    for table, columns in (("agent_logs", ("timestamp",)), ("agents", ("started_at", "completed_at")), ("sessions", ("created_at",))):
+        moved = ", ".join(f"{column} = {column} - interval '5 minutes'" for column in columns)
+        kept = "event_category = 'phase'" if table == "agent_logs" else "true"
+        await db.execute(
+            text(f"UPDATE {table} SET {moved} WHERE {'id' if table == 'sessions' else 'session_id'} = :id AND {kept}"), {"id": session.id}
+        )
     return session.id
 
 
