@@ -12,22 +12,28 @@ const AT_ONCE = 2
 // What a person looks for in a call, by the tools' common names of it.
 const TELLING_INPUTS = ["command", "file_path", "path", "pattern", "query", "url", "prompt", "description", "name"]
 
-/** Read events in the order of their recording, page by page. Their indexes have no gaps, so that pages need not wait for one another. */
-export async function* readPages(session: string, most: number, signal: AbortSignal): AsyncGenerator<Item[]> {
-  const ask = (after: number) => {
+/**
+ * Read events in the order of their recording, page by page. Their indexes have no gaps: of as many as are known, pages need not wait for
+ * one another.
+ */
+export async function* readPages(session: string, known: number, most: number, signal: AbortSignal): AsyncGenerator<Item[]> {
+  const asked: Promise<Schema<"PageOf_TimelineEvent_">>[] = []
+  let after = -1
+  const ask = () => {
     const params = { path: { session_id: session }, query: { after_index: after, limit: PAGE } }
     const page = take(api.GET("/api/sessions/{session_id}/timeline", { params, signal }))
     // Whoever waits for it hears of a failure; nobody does where an earlier page has failed.
     page.catch(() => {})
-    return page
-  }
-  const asked = Array.from({ length: AT_ONCE }, (_, number) => ask(number * PAGE - 1))
-  for (let after = AT_ONCE * PAGE - 1, next = asked.shift(); next; next = asked.shift()) {
-    const page = await next
-    yield page.items
-    if (!page.next_cursor || after >= most) continue
-    asked.push(ask(after))
+    asked.push(page)
     after += PAGE
+  }
+  do ask()
+  while (asked.length < AT_ONCE && after + 1 < known)
+  for (let next = asked.shift(); next; next = asked.shift()) {
+    const page = await next
+    const isMore = after + 1 < known || (asked.length === 0 && page.next_cursor)
+    if (isMore && after + 1 < most) ask()
+    yield page.items
   }
 }
 

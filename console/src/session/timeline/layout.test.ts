@@ -18,7 +18,7 @@ beforeEach(() => {
 const agent = (id: string, parent?: string): Agent => ({ id, agent_type: id, parent_agent_id: parent }) as Agent
 
 function laidOut({ agents = [] as Agent[], view = everything as View, now = undefined as number | undefined, isOver = true, isSqueezed = true } = {}) {
-  const scale = new Scale(store.busy, now, isSqueezed)
+  const scale = new Scale(store.busy, now, isSqueezed, !isOver)
   const frame = { width: 1000, height: 400, scrolled: 0 }
   return new Layout(store, scale, settled(view, scale.end), lanesOf(agents, store), frame, () => isOver)
 }

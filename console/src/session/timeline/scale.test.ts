@@ -14,7 +14,7 @@ describe("busy spans", () => {
     const busy = busyOf([0, 1000], [5000, 6000], [HOUR, HOUR + 10])
     expect(busy.starts).toEqual([0, HOUR])
     expect(busy.ends).toEqual([6000, HOUR + 10])
-    expect(busy.places).toEqual([0, 6000 + LONGEST_SILENCE])
+    expect(busy.before).toEqual([0, 6000])
   })
 
   it("are the same in whatever order they come", () => {
@@ -23,7 +23,7 @@ describe("busy spans", () => {
     for (let turn = 0; turn < spans.length; turn++) {
       spans.push(spans.shift()!)
       const busy = busyOf(...spans)
-      expect([busy.starts, busy.ends, busy.places]).toEqual([expected.starts, expected.ends, expected.places])
+      expect([busy.starts, busy.ends, busy.before]).toEqual([expected.starts, expected.ends, expected.before])
     }
   })
 
@@ -37,8 +37,8 @@ describe("a scale", () => {
 
   it("shows a long silence as a short one", () => {
     const scale = new Scale(busy, undefined, true)
-    expect(scale.end).toBe(10_000 + LONGEST_SILENCE + 10_000)
-    expect(scale.place(HOUR)).toBe(10_000 + LONGEST_SILENCE)
+    expect(scale.end).toBe(10_000 + 1000 + 10_000)
+    expect(scale.place(HOUR)).toBe(11_000)
     expect(scale.breaks(0, 2 * HOUR)).toEqual([{ start: 10_000, end: HOUR }])
   })
 
@@ -53,6 +53,18 @@ describe("a scale", () => {
     for (const moment of [-5000, 0, 7, 10_000, 500_000, HOUR, HOUR + 5000, HOUR + 10_000, 2 * HOUR, 3 * HOUR, 4 * HOUR]) {
       expect(scale.moment(scale.place(moment))).toBeCloseTo(moment, 3)
     }
+  })
+
+  it("gives a silence no more room than it takes of what happened", () => {
+    const shown = (...spans: [number, number][]) => new Scale(busyOf(...spans), undefined, true).end - spans.reduce((sum, [from, to]) => sum + to - from, 0)
+    expect(shown([0, 100], [HOUR, HOUR + 100])).toBe(200)
+    expect(shown([0, 100 * HOUR], [200 * HOUR, 300 * HOUR])).toBe(LONGEST_SILENCE)
+  })
+
+  it("lets what runs grow until now, and a silence until it is as long as others", () => {
+    const ends = (now: number, isRunning: boolean) => new Scale(busyOf([0, 10_000]), now, true, isRunning).end
+    expect([ends(10_100, false), ends(10_300, false), ends(HOUR, false)]).toEqual([10_100, 10_300, 10_500])
+    expect([ends(10_100, true), ends(HOUR, true)]).toEqual([10_100, HOUR])
   })
 
   it("never goes back", () => {

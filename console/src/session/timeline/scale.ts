@@ -1,14 +1,17 @@
 // Time as it is laid out: silences are no longer than a little, so that what happens has the room.
 
-/** A silence that is longer is shown as long as this. */
+/** A silence that is longer is shown shorter than it was. */
 export const LONGEST_SILENCE = 20_000
+/** As what part of all in which something happened, and within which bounds. */
+const PART = 0.05
+const LEAST_SHOWN = 200
 
 /** The spans of time in which something happened, and the silences between them. */
 export class Busy {
   readonly starts: number[] = []
   readonly ends: number[] = []
-  /** Where each span begins when silences are short. */
-  readonly places: number[] = []
+  /** How long the spans before each one are together. */
+  readonly before: number[] = []
 
   cover(start: number, end: number) {
     const last = this.starts.length - 1
@@ -35,14 +38,13 @@ export class Busy {
   #insert(at: number, replaced: number, start: number, end: number) {
     this.starts.splice(at, replaced, start)
     this.ends.splice(at, replaced, end)
-    this.places.length = at
-    for (let i = at; i < this.starts.length; i++) {
-      this.places.push(i === 0 ? 0 : this.placeOfEnd(i - 1) + Math.min(LONGEST_SILENCE, this.starts[i]! - this.ends[i - 1]!))
-    }
+    this.before.length = at
+    for (let i = at; i < this.starts.length; i++) this.before.push(i === 0 ? 0 : this.upTo(i - 1))
   }
 
-  placeOfEnd(i: number): number {
-    return this.places[i]! + this.ends[i]! - this.starts[i]!
+  /** How long the spans up to this one are together. */
+  upTo(i: number): number {
+    return this.before[i]! + this.ends[i]! - this.starts[i]!
   }
 }
 
@@ -52,16 +54,25 @@ export class Scale {
   /** The last moment that the axis has. */
   readonly until: number
   readonly #count: number
+  /** How long a silence between two spans is shown, and the one after the last. */
+  readonly #shown: number
+  readonly #shownLast: number
   #last = 0
 
   constructor(
     readonly busy: Busy,
     now: number | undefined,
     readonly isSqueezed: boolean,
+    /** A call goes on: it is no silence, though nothing comes. */
+    isRunning = false,
   ) {
     this.#count = busy.starts.length
     this.origin = busy.starts[0] ?? now ?? 0
-    this.until = Math.max(busy.ends.at(-1) ?? this.origin, now ?? -Infinity)
+    const end = busy.ends.at(-1) ?? this.origin
+    this.until = Math.max(end, now ?? -Infinity)
+    const all = this.#count ? busy.upTo(this.#count - 1) : 0
+    this.#shown = Math.min(Math.max(all * PART, LEAST_SHOWN), LONGEST_SILENCE)
+    this.#shownLast = isRunning ? this.until - end : Math.min(this.until - end, this.#shown)
   }
 
   get end(): number {
@@ -69,45 +80,63 @@ export class Scale {
   }
 
   place(moment: number): number {
-    if (!this.isSqueezed || this.#count === 0) return moment - this.origin
-    const i = this.#spanOf(moment)
+    const i = this.isSqueezed ? this.#spanOf(moment) : -1
     if (i < 0) return moment - this.origin
-    const { starts, ends, places } = this.busy
-    if (moment <= ends[i]!) return places[i]! + moment - starts[i]!
-    const silence = (i + 1 < this.#count ? starts[i + 1]! : this.until) - ends[i]!
+    const { starts, ends } = this.busy
+    if (moment <= ends[i]!) return this.#placeOf(i) + moment - starts[i]!
     const passed = moment - ends[i]!
-    const shown = silence > LONGEST_SILENCE && passed <= silence ? (passed * LONGEST_SILENCE) / silence : passed - Math.max(0, silence - LONGEST_SILENCE)
-    return this.busy.placeOfEnd(i) + (silence > LONGEST_SILENCE ? shown : passed)
+    const { silence, shown } = this.#silenceAfter(i)
+    return this.#placeOf(i) + ends[i]! - starts[i]! + (passed < silence ? (passed * shown) / silence : shown + passed - silence)
   }
 
   moment(at: number): number {
-    if (!this.isSqueezed || this.#count === 0 || at < 0) return at + this.origin
-    const { starts, ends, places } = this.busy
-    const i = place(places, at, true) - 1
-    const inSpan = at - places[i]!
-    const length = ends[i]! - starts[i]!
-    if (inSpan <= length) return starts[i]! + inSpan
-    const silence = (i + 1 < this.#count ? starts[i + 1]! : this.until) - ends[i]!
-    const passed = inSpan - length
-    if (silence <= LONGEST_SILENCE) return ends[i]! + passed
-    return ends[i]! + (passed <= LONGEST_SILENCE ? (passed * silence) / LONGEST_SILENCE : silence + passed - LONGEST_SILENCE)
+    const i = this.isSqueezed ? this.#spanAt(at) : -1
+    if (i < 0) return at + this.origin
+    const { starts, ends } = this.busy
+    const passed = at - this.#placeOf(i) - (ends[i]! - starts[i]!)
+    if (passed <= 0) return ends[i]! + passed
+    const { silence, shown } = this.#silenceAfter(i)
+    return ends[i]! + (passed < shown ? (passed * silence) / shown : silence + passed - shown)
   }
 
   /** Return the silences between two moments that are shown shorter than they were. */
   breaks(from: number, to: number): { start: number; end: number }[] {
     if (!this.isSqueezed) return []
-    const { starts, ends } = this.busy
+    const { ends } = this.busy
     const found = []
     for (let i = Math.max(0, place(ends, from) - 1); i < this.#count && ends[i]! <= to; i++) {
-      const next = i + 1 < this.#count ? starts[i + 1]! : this.until
-      if (next - ends[i]! > LONGEST_SILENCE && next >= from) found.push({ start: ends[i]!, end: next })
+      const { silence, shown } = this.#silenceAfter(i)
+      if (silence > shown && silence > LONGEST_SILENCE && ends[i]! + silence >= from) found.push({ start: ends[i]!, end: ends[i]! + silence })
     }
     return found
+  }
+
+  #placeOf(i: number): number {
+    return this.busy.before[i]! + i * this.#shown
+  }
+
+  #silenceAfter(i: number): { silence: number; shown: number } {
+    const { starts, ends } = this.busy
+    if (i + 1 < this.#count) return { silence: starts[i + 1]! - ends[i]!, shown: this.#shown }
+    return { silence: this.until - ends[i]!, shown: this.#shownLast }
+  }
+
+  /** Return the last span that is shown to begin no later. */
+  #spanAt(at: number): number {
+    let low = 0
+    let high = this.#count
+    while (low < high) {
+      const middle = (low + high) >> 1
+      if (this.#placeOf(middle) <= at) low = middle + 1
+      else high = middle
+    }
+    return low - 1
   }
 
   /** Return the last span that begins no later. Whoever asks mostly asks for one in the span of the one before. */
   #spanOf(moment: number): number {
     const { starts } = this.busy
+    if (this.#count === 0) return -1
     const last = this.#last
     if (starts[last]! <= moment && (last + 1 === this.#count || starts[last + 1]! > moment)) return last
     const found = place(starts, moment, true) - 1
