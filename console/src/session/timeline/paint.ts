@@ -141,7 +141,7 @@ function inSight(layout: Layout) {
 
 /** Cut a text to the room there is; how wide its letters are is guessed, as measuring each is slow. */
 function fitting(canvas: Canvas, text: string, room: number): string {
-  const most = Math.floor(room / (SMALL * 0.56))
+  const most = Math.floor(room / (SMALL * 0.53))
   if (text.length <= most && (text.length < 8 || canvas.measureText(text).width <= room)) return text
   return most > 1 ? `${text.slice(0, most - 1)}…` : ""
 }
