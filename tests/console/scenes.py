@@ -61,6 +61,7 @@ class Scenes(NamedTuple):
 
 async def make_scenes(workspace: Path) -> Scenes:
     """Fill the database: workflows in several states, chats, and a studio."""
+    workspace.mkdir(parents=True, exist_ok=True)
     async with get_async_session() as db:
         await _make_small_ones(db)
         chat = await _make_studio(db)

@@ -1,10 +1,10 @@
 import { expect, it } from "vitest"
 import type { Agent } from "../api/client"
-import { tree } from "./agents"
+import { inTree } from "./agents"
 
 const agent = (id: string, parent?: string) => ({ id, parent_agent_id: parent }) as Agent
 
-const drawn = (agents: Agent[]) => tree(agents).map(({ agent, depth }) => `${depth}${agent.id}`)
+const drawn = (agents: Agent[]) => inTree(agents).map(({ agent, depth }) => `${depth}${agent.id}`)
 
 it("puts each agent after its parent, in the order given", () => {
   expect(drawn([agent("a"), agent("b"), agent("c", "a"), agent("d", "a"), agent("e", "c")])).toEqual(["0a", "1c", "2e", "1d", "0b"])

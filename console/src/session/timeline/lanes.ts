@@ -1,6 +1,7 @@
 // Agents as lanes: each below the one that began it, and as high as it has calls at once.
 
 import type { Agent } from "../../api/client"
+import { inTree } from "../agents"
 import type { Store } from "./store"
 
 export const TRACK = 14
@@ -50,29 +51,4 @@ export function laneAt(lanes: Lanes, y: number): number {
 
 export function titleOf(agent: Agent): string {
   return agent.name && agent.name !== agent.agent_type ? `${agent.name} · ${agent.agent_type}` : agent.agent_type
-}
-
-/** Return each agent after its parent, with how deep it stands. */
-export function inTree(agents: readonly Agent[]): { agent: Agent; depth: number }[] {
-  const known = new Set(agents.map((agent) => agent.id))
-  const children = new Map<string, Agent[]>()
-  const roots: Agent[] = []
-  for (const agent of agents) {
-    const parent = agent.parent_agent_id
-    if (!parent || !known.has(parent)) roots.push(agent)
-    else if (children.has(parent)) children.get(parent)!.push(agent)
-    else children.set(parent, [agent])
-  }
-  const drawn = new Map<string, { agent: Agent; depth: number }>()
-  // Nothing leads to agents that are their own ancestors: the first of them that is still missing stands as a root.
-  for (const root of [...roots, ...agents]) {
-    const todo = [{ agent: root, depth: 0 }]
-    for (let next = todo.pop(); next; next = todo.pop()) {
-      const { agent, depth } = next
-      if (drawn.has(agent.id)) continue
-      drawn.set(agent.id, next)
-      for (const child of (children.get(agent.id) ?? []).toReversed()) todo.push({ agent: child, depth: depth + 1 })
-    }
-  }
-  return [...drawn.values()]
 }

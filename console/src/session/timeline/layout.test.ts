@@ -1,6 +1,6 @@
 import { beforeEach, describe, expect, it } from "vitest"
 import type { Agent } from "../../api/client"
-import { inTree, lanesOf } from "./lanes"
+import { lanesOf } from "./lanes"
 import { Layout } from "./layout"
 import { BEGINNING, call, event, restart } from "./making"
 import { Scale } from "./scale"
@@ -24,15 +24,6 @@ function laidOut({ agents = [] as Agent[], view = everything as View, now = unde
 }
 
 describe("lanes", () => {
-  it("stand below the agent that began them", () => {
-    const tree = inTree([agent("a"), agent("b"), agent("a1", "a"), agent("a11", "a1"), agent("b1", "b"), agent("a2", "a")])
-    expect(tree.map(({ agent, depth }) => `${depth}${agent.id}`)).toEqual(["0a", "1a1", "2a11", "1a2", "0b", "1b1"])
-  })
-
-  it("of agents that are their own ancestors are there all the same", () => {
-    expect(inTree([agent("a", "b"), agent("b", "a")])).toHaveLength(2)
-  })
-
   it("have room for the calls that run at once, and are there for agents that are not listed", () => {
     const of = { agent_id: "b" }
     store.add([call(1, 4, "x", of)[0]!, call(2, 5, "y", of)[0]!, event(3, "TextBlock", { agent_id: "unknown-agent" })])
