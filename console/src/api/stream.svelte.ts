@@ -6,28 +6,45 @@ const HIDDEN_REST = 30_000
 
 export type Frame = { kind: string; data: any; id: string }
 
+export type Following = {
+  /** The address, asked anew at each connection, when all frames before were given. */
+  url: () => string
+  kinds: string[]
+  take: (frames: Frame[]) => void
+  /** Called where the service gives no stream, before it is asked again: the browser does not say why. */
+  refused: () => Promise<void>
+  /** Called when a stream is opened again that nobody looked at for a while. */
+  reopened?: () => void
+}
+
 /** How the streams of this page stand, for everybody to see. */
 export const connection = $state({ lost: false })
+const lost = new Set<Following>()
 
-/** Follow a stream. `url` is asked anew at each connection, with the id of the last frame; returns what ends it. */
-export function follow(url: (lastId: string | undefined) => string, kinds: string[], take: (frames: Frame[]) => void): () => void {
+function tell(following: Following, isLost: boolean) {
+  if (isLost) lost.add(following)
+  else lost.delete(following)
+  connection.lost = lost.size > 0
+}
+
+/** Follow a stream; a page that was opened in the background begins when somebody looks. Returns what ends it. */
+export function follow(following: Following): () => void {
   let source: EventSource | undefined
-  let lastId: string | undefined
   let waiting: Frame[] = []
   let scheduled = false
   let rest = FIRST_REST
   let timer: number | undefined
   let hiddenTimer: number | undefined
+  let hasEnded = false
 
   function give() {
     scheduled = false
     const frames = waiting
     waiting = []
-    if (frames.length) take(frames)
+    if (frames.length) following.take(frames)
   }
 
   function receive(kind: string, event: MessageEvent<string>) {
-    if (event.lastEventId) lastId = event.lastEventId
     waiting.push({ kind, data: JSON.parse(event.data), id: event.lastEventId })
     if (scheduled) return
     scheduled = true
@@ -38,41 +55,52 @@ export function follow(url: (lastId: string | undefined) => string, kinds: strin
 
   function open() {
     clearTimeout(timer)
-    source?.close()
-    source = new EventSource(url(lastId))
-    source.onopen = () => {
-      connection.lost = false
+    give()
+    if (hasEnded) return
+    const opened = (source = new EventSource(following.url()))
+    opened.onopen = () => {
+      tell(following, false)
       rest = FIRST_REST
     }
-    source.onerror = () => {
-      connection.lost = true
+    opened.onerror = () => {
+      tell(following, true)
       // The browser connects again by itself, unless the answer was no stream.
-      if (source?.readyState !== EventSource.CLOSED) return
-      timer = window.setTimeout(open, rest)
-      rest = Math.min(rest * 2, LONGEST_REST)
+      if (opened.readyState === EventSource.CLOSED) void askAgain(opened)
     }
-    for (const kind of kinds) source.addEventListener(kind, (event) => receive(kind, event as MessageEvent<string>))
+    for (const kind of following.kinds) opened.addEventListener(kind, (event) => receive(kind, event as MessageEvent<string>))
+  }
+
+  async function askAgain(refused: EventSource) {
+    await following.refused()
+    if (hasEnded || source !== refused) return
+    timer = window.setTimeout(open, rest)
+    rest = Math.min(rest * 2, LONGEST_REST)
   }
 
   // A browser has six connections to a host: pages that nobody looks at leave theirs to others.
   function look() {
     clearTimeout(hiddenTimer)
-    if (document.hidden) {
-      hiddenTimer = window.setTimeout(() => {
-        source?.close()
-        source = undefined
-        clearTimeout(timer)
-      }, HIDDEN_REST)
-    } else if (source === undefined) open()
+    if (document.hidden) hiddenTimer = window.setTimeout(close, HIDDEN_REST)
+    else if (source === undefined) {
+      open()
+      following.reopened?.()
+    }
+  }
+
+  function close() {
+    clearTimeout(timer)
+    source?.close()
+    source = undefined
+    tell(following, false)
   }
 
   document.addEventListener("visibilitychange", look)
-  open()
+  if (!document.hidden) open()
   return () => {
+    hasEnded = true
     document.removeEventListener("visibilitychange", look)
-    clearTimeout(timer)
     clearTimeout(hiddenTimer)
-    source?.close()
+    close()
     waiting = []
   }
 }

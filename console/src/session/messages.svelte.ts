@@ -15,6 +15,8 @@ export class Messages {
   /** Called just before a page changes the list: where things are then is what has to be kept. */
   beforeChange = () => {}
 
+  #arrived: Message[] = []
+
   constructor(readonly feed: Feed) {}
 
   /** Load the end of the conversation, or the place of one message. */
@@ -46,17 +48,36 @@ export class Messages {
     })
   }
 
-  /** Take in what came while somebody looks; where the end is out of sight it is loaded later. */
-  append(messages: Message[]) {
-    if (this.hasNewer) return
-    const next = (this.items.at(-1)?.message_index ?? -1) + 1
-    // What a transcript says of what hooks told is given anew, under the same index.
-    const from = Math.min(messages[0]!.message_index, next)
-    if (messages[0]!.message_index > next && this.items.length) {
-      this.hasNewer = true
-      return
+  /** Read those that are here anew: some of them may have been replaced. */
+  async reload() {
+    const first = this.items[0]?.message_index
+    if (this.busy) return
+    await this.#load(first === undefined ? {} : { after_index: first - 1, page_size: Math.max(PAGE, this.items.length) }, (page) => {
+      this.items = page
+      this.hasOlder = (page[0]?.message_index ?? 0) > 0
+      this.hasNewer = this.#isBehind()
+    })
+  }
+
+  /** Take in what came while somebody looks; where its end is out of sight it is loaded later. */
+  append(messages: Message[], { mayDrop = true } = {}) {
+    // A page that is being read may have been read before them.
+    if (this.busy) this.#arrived.push(...messages)
+    else if (!mayDrop && this.items.length >= MOST) this.hasNewer = true
+    else this.#put(messages)
+  }
+
+  #put(messages: Message[]) {
+    let items = [...this.items]
+    for (const message of messages) {
+      const next = (items.at(-1)?.message_index ?? message.message_index - 1) + 1
+      this.hasNewer = message.message_index > next
+      if (this.hasNewer) break
+      // What a transcript says of what hooks told is given anew, under the same index.
+      if (message.message_index < next) items = items.filter((each) => each.message_index < message.message_index)
+      items.push(message)
     }
-    this.items = [...this.items.filter((each) => each.message_index < from), ...messages].slice(-MOST)
+    this.items = items.slice(-MOST)
     this.hasOlder = (this.items[0]?.message_index ?? 0) > 0
   }
 
@@ -64,7 +85,7 @@ export class Messages {
     return (this.items.at(-1)?.message_index ?? -1) + 1 < (this.feed.session?.message_count ?? 0)
   }
 
-  async #load(query: { before_index?: number; after_index?: number }, put: (page: Message[]) => void) {
+  async #load(query: { before_index?: number; after_index?: number; page_size?: number }, put: (page: Message[]) => void) {
     this.busy = true
     try {
       const path = { session_id: this.feed.id }
@@ -76,6 +97,9 @@ export class Messages {
       this.failure = reason(error)
     } finally {
       this.busy = false
+      const arrived = this.#arrived
+      this.#arrived = []
+      if (arrived.length) this.#put(arrived)
     }
   }
 }

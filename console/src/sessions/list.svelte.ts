@@ -5,6 +5,8 @@ import { follow, type Frame } from "../api/stream.svelte"
 import { matches, type Filters } from "./query"
 
 const PAGE = 50
+/** Days of news make no list of thousands where somebody sees its top. */
+const MOST_SETTLED = 500
 
 export class SessionList {
   items = $state.raw<Session[]>([])
@@ -17,10 +19,17 @@ export class SessionList {
   #filters: Filters = {}
   #cursor: string | undefined
   #loads = 0
+  /** What was told while a page is read. */
+  #told: Frame[] = []
 
   /** Follow what changes. Returns what ends it. */
   follow(): () => void {
-    return follow(() => "/api/events", ["lagged", "session", "deleted", "moved"], (frames) => this.#take(frames))
+    return follow({
+      url: () => "/api/events",
+      kinds: ["lagged", "session", "deleted", "moved"],
+      take: (frames) => this.#take(frames),
+      refused: () => this.#refresh(),
+    })
   }
 
   /** List anew, with other filters. */
@@ -28,6 +37,7 @@ export class SessionList {
     this.#filters = filters
     const mine = ++this.#loads
     this.busy = true
+    this.#told = []
     try {
       const page = await this.#page(undefined)
       if (mine !== this.#loads) return
@@ -37,34 +47,52 @@ export class SessionList {
     } catch (error) {
       if (mine === this.#loads) this.failure = reason(error)
     } finally {
-      if (mine === this.#loads) this.busy = false
+      if (mine === this.#loads) this.#loaded()
     }
+  }
+
+  /** List anew, with the same filters. */
+  again(): Promise<void> {
+    return this.load(this.#filters)
   }
 
   async more() {
     if (this.busy || !this.hasMore) return
     const mine = this.#loads
     this.busy = true
+    this.#told = []
     try {
       const page = await this.#page(this.#cursor)
       if (mine !== this.#loads) return
-      const known = new Set(this.items.map((session) => session.session_id))
-      this.items = [...this.items, ...page.filter((session) => !known.has(session.session_id))]
+      this.items = unique([...this.items, ...page])
       this.failure = ""
     } catch (error) {
+      if (mine !== this.#loads) return
       this.failure = reason(error)
       // What failed is tried again by hand.
       this.hasMore = false
     } finally {
-      if (mine === this.#loads) this.busy = false
+      if (mine === this.#loads) this.#loaded()
     }
   }
 
-  /** Put all in its order, take in what waits, and let go what the filters do not want any more. */
+  /** Put all in its order, take in what waits, and let go what the filters do not want any more, or what makes the list too long. */
   settle() {
-    const all = [...this.waiting, ...this.items].filter((session) => matches(session, this.#filters))
+    if (this.items.length + this.waiting.length > MOST_SETTLED) {
+      void this.again()
+      return
+    }
+    const all = unique([...this.waiting, ...this.items]).filter((session) => matches(session, this.#filters))
     this.items = all.sort((one, other) => Date.parse(other.last_activity) - Date.parse(one.last_activity))
     this.waiting = []
+  }
+
+  /** A page was read before what was told meanwhile. */
+  #loaded() {
+    this.busy = false
+    const told = this.#told
+    this.#told = []
+    this.#take(told)
   }
 
   /** Read a page. With a filter that has no index it may be empty and have a next one: then go on, a few times. */
@@ -84,6 +112,7 @@ export class SessionList {
   }
 
   #take(frames: Frame[]) {
+    if (this.busy) this.#told.push(...frames)
     const news = new Map<string, Session>()
     const gone = new Set<string>()
     for (const { kind, data } of frames) {
@@ -111,11 +140,37 @@ export class SessionList {
   async #refresh() {
     if (this.busy) return
     const mine = this.#loads
+    this.busy = true
+    this.#told = []
+    let isFar = false
     try {
       const page = await take(api.GET("/api/sessions", { params: { query: { ...this.#filters, limit: PAGE } } }))
-      if (mine === this.#loads) this.#put(new Map(page.items.map((session) => [session.session_id, session])))
+      if (mine !== this.#loads) return
+      isFar = !this.#merge(page.items, page.next_cursor == null)
+      this.failure = ""
     } catch {
       // The connection says that it is lost, and tries again.
+    } finally {
+      if (mine === this.#loads) this.#loaded()
     }
+    if (isFar && mine === this.#loads) await this.again()
   }
+
+  /** Take in the first page. Returns false where there may be others between it and what is listed. */
+  #merge(page: Session[], isAll: boolean): boolean {
+    const moments = new Map(page.map((session) => [session.session_id, session.last_activity]))
+    if (!page.length && !isAll) return true
+    const isNear = isAll || this.items.some((session) => moments.get(session.session_id) === session.last_activity)
+    const oldest = isAll ? -Infinity : Date.parse(page.at(-1)!.last_activity)
+    // What stood among these, and does not any more, was deleted.
+    this.items = this.items.filter((session) => moments.has(session.session_id) || Date.parse(session.last_activity) <= oldest)
+    this.#put(new Map(page.map((session) => [session.session_id, session])))
+    return isNear
+  }
+}
+
+function unique(sessions: Session[]): Session[] {
+  const byId = new Map<string, Session>()
+  for (const session of sessions) if (!byId.has(session.session_id)) byId.set(session.session_id, session)
+  return [...byId.values()]
 }
