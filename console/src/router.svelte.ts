@@ -2,6 +2,19 @@
 
 export const place = $state({ path: location.pathname, search: location.search })
 
+/** Return the parts of a path; one that is no text in UTF-8 stays as it is written. */
+export function partsOf(path: string): string[] {
+  return path.split("/").filter(Boolean).map(decoded)
+}
+
+function decoded(part: string): string {
+  try {
+    return decodeURIComponent(part)
+  } catch {
+    return part
+  }
+}
+
 /** Return a parameter of the address. */
 export function parameter(name: string): string {
   return new URLSearchParams(place.search).get(name) ?? ""
@@ -38,7 +51,9 @@ export function startRouter(): () => void {
     if (event.defaultPrevented || event.button !== 0 || event.metaKey || event.ctrlKey || event.shiftKey || event.altKey) return
     const link = (event.target as Element).closest?.("a[href]")
     if (!(link instanceof HTMLAnchorElement) || link.target || link.hasAttribute("download") || link.origin !== location.origin) return
-    if (!isPage(link.pathname)) return
+    // A place on the page that is shown is the browser's own affair.
+    const isHere = link.pathname + link.search === location.pathname + location.search
+    if (!isPage(link.pathname) || (isHere && link.hash)) return
     event.preventDefault()
     navigate(link.pathname + link.search)
   }

@@ -28,6 +28,11 @@ describe("parse", () => {
     expect(parse("http://example.org").filters).toEqual({ text: "http://example.org" })
   })
 
+  it("writes a directory as the service does", () => {
+    expect(parse("dir:/home//me/./work/../shop/").filters).toEqual({ working_dir: "/home/me/shop" })
+    expect(parse("dir:/").filters).toEqual({ working_dir: "/" })
+  })
+
   it("reads what is pinned and what goes on by one word", () => {
     expect(parse("is:pinned").filters).toEqual({ pinned: true })
     expect(parse("is:waiting").filters).toEqual({ activity: "waiting" })

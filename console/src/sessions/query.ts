@@ -20,7 +20,7 @@ export const WORDS: [string, string][] = [
   ["dir:/path", "the directory of a project"],
   ["agent:name", "the agent of a chat"],
   ["model:name", "the model"],
-  ["cost:>1", "US dollars, more (>) or less (<) than that"],
+  ["cost:>1", "US dollars: that much or more (>), that much or less (<)"],
   ["is:pinned", "kept by every cleanup"],
   ["words", "in name, title, slug or description"],
 ]
@@ -74,8 +74,19 @@ function put(filters: Filters, name: string, value: string): string | undefined 
   if (name === "cost") return putCost(filters, value)
   const plain = ({ project: "project", dir: "working_dir", agent: "agent", model: "model" } as const)[name]
   if (plain === undefined) return undefined
-  filters[plain] = value
+  filters[plain] = name === "dir" ? normalised(value) : value
   return ""
+}
+
+/** A directory as the service writes it: without `.`, `..`, and slashes that say nothing. */
+function normalised(directory: string): string {
+  if (!directory.startsWith("/")) return directory
+  const names: string[] = []
+  for (const name of directory.split("/")) {
+    if (name === "..") names.pop()
+    else if (name && name !== ".") names.push(name)
+  }
+  return `/${names.join("/")}`
 }
 
 function putCost(filters: Filters, value: string): string {
@@ -103,7 +114,7 @@ export function matches(session: Session, filters: Filters): boolean {
     (filters.min_cost === undefined || session.total_cost >= filters.min_cost!) &&
     (filters.max_cost === undefined || session.total_cost <= filters.max_cost!) &&
     (filters.since === undefined || Date.parse(session.last_activity) >= Date.parse(filters.since!)) &&
-    (filters.until === undefined || Date.parse(session.last_activity) <= Date.parse(filters.until!)) &&
+    (filters.until === undefined || Date.parse(session.last_activity) < Date.parse(filters.until!)) &&
     (filters.text === undefined || searched.some((text) => text?.toLowerCase().includes(filters.text!.toLowerCase())))
   )
 }
