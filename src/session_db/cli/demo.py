@@ -25,7 +25,7 @@ def demo(as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = 
         print_json(shown_json(shown))
         return
     print_shown(shown)
-    console().print("\nNext: [bold]session-db import[/] takes your own sessions in, [bold]session-db sessions list[/] lists them.")
+    console().print("\nNext: [bold]session-db import[/] takes your own sessions in, [bold]session-db serve[/] shows them in a browser.")
 
 
 async def _import_and_load() -> Shown:
