@@ -147,6 +147,13 @@ class TestContent:
         await expect(last.locator("td").filter(has_text="passes")).to_be_visible()
         await expect(last.locator(".hljs-keyword").first).to_have_text("def")
 
+    async def test_a_list_of_tasks_has_a_mark_for_each(self, open_page: OpenPage) -> None:
+        session_id = await _session(1)
+        await _say(session_id, "- [x] a model\n- [ ] a route\n\n1. [x] apart\n\n2. [ ] loose")
+        page = await open_page(f"/sessions/{session_id}")
+        tasks = _messages(page).last.get_by_role("listitem")
+        await expect(tasks).to_have_text(["☑ a model", "☐ a route", "☑ apart", "☐ loose"])
+
     async def test_changed_code_is_a_diff(self, open_page: OpenPage) -> None:
         session_id = await _session(1)
         await _say(session_id, "punchier", code_changes={"before": KICK, "after": PUNCHIER})
@@ -159,3 +166,13 @@ class TestContent:
         await _say(session_id, "the next one")
         page = await open_page(f"/sessions/{session_id}")
         await expect(page.get_by_text("the next one")).to_be_visible()
+
+    async def test_ten_megabytes_are_shown_piece_by_piece(self, open_page: OpenPage) -> None:
+        session_id = await _session(1)
+        await _say(session_id, "many words\n" * 1_000_000)
+        page = await open_page(f"/sessions/{session_id}")
+        last = _messages(page).last
+        await expect(last).to_contain_text("many words")
+        assert await last.evaluate("article => article.textContent.length") < 200_000
+        await last.get_by_role("button", name="Show more of 11.0 MB").click()
+        assert await last.evaluate("article => article.textContent.length") > 200_000
