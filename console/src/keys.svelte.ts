@@ -19,10 +19,18 @@ export function useShortcuts(mine: Shortcut[]): () => void {
 
 /** Run the shortcut of a key, unless somebody is typing. The last part that asked for a key has it. */
 export function pressed(event: KeyboardEvent) {
-  if (event.defaultPrevented || event.metaKey || event.ctrlKey || event.altKey) return
+  // An input method has its own use for Escape and Enter.
+  if (event.defaultPrevented || event.isComposing || event.metaKey || event.ctrlKey || event.altKey) return
   const target = event.target as HTMLElement
   const typing = target.isContentEditable || /^(INPUT|TEXTAREA|SELECT)$/.test(target.tagName)
-  if (typing && event.key !== "Escape") return
+  if (typing) {
+    // Whoever leaves a field does not want to leave the page.
+    if (event.key !== "Escape") return
+    target.blur()
+    // A browser would empty a field of a search as well.
+    event.preventDefault()
+    return
+  }
   // A dialog has the keyboard to itself: Escape closes it, and nothing else.
   if (document.querySelector("dialog[open]")) return
   const shortcut = shortcuts.list.findLast((each) => each.key === event.key)

@@ -7,6 +7,7 @@ export const me = $state<{ token: Schema<"Me"> | undefined; loggedOut: boolean }
 export async function lookWhoIAm() {
   onLoggedOut(() => (me.loggedOut = true))
   me.token = await take(api.GET("/api/me"))
+  me.loggedOut = false
 }
 
 export function mayWrite(): boolean {

@@ -1,6 +1,7 @@
 """The frame around all pages: addresses that nobody makes, and where the keyboard is after a step."""
 
 import json
+import re
 from collections.abc import AsyncIterator
 from pathlib import Path
 
@@ -58,6 +59,18 @@ async def test_the_keyboard_goes_on_at_the_top_of_the_page_that_was_opened(open_
     # A tab is a part of the page.
     await page.keyboard.press("ArrowRight")
     await expect(page.get_by_role("tab", name="Timeline")).to_be_focused()
+
+
+async def test_escape_leaves_a_field_and_then_the_page(open_page: OpenPage) -> None:
+    page = await open_page("/search")
+    await expect(page.get_by_role("searchbox")).to_be_focused()
+    await page.keyboard.type("basket")
+    await page.keyboard.press("Escape")
+    await expect(page.get_by_role("searchbox")).not_to_be_focused()
+    await expect(page).to_have_url(re.compile("q=basket"))
+    await expect(page.get_by_role("searchbox")).to_have_value("basket")
+    await page.keyboard.press("Escape")
+    await expect(page.get_by_text("No sessions yet")).to_be_visible()
 
 
 async def test_names_that_are_words_of_the_language_are_names(open_page: OpenPage, tmp_path: Path) -> None:

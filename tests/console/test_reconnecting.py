@@ -10,7 +10,7 @@ from sqlalchemy import text
 from session_db import crud
 from session_db.database import get_async_session
 from tests.api.serving import Service
-from tests.console.conftest import OpenPage
+from tests.console.conftest import OpenPage, log_in
 from tests.factories import make_session, message
 
 LOST = "The connection is lost"
@@ -98,6 +98,11 @@ async def test_who_is_logged_out_elsewhere_is_asked_to_log_in(service: Service, 
         await db.execute(text("UPDATE tokens SET revoked_at = now()"))
     await service.start()
     await expect(page.get_by_role("heading", name="Log in to session-db")).to_be_visible(timeout=LONGEST_REST_MS)
+    await expect(page).to_have_title("Log in · session-db")
+    other = await page.context.new_page()
+    await log_in(other, service, "read")
+    await page.evaluate("document.dispatchEvent(new Event('visibilitychange'))")
+    await expect(page.get_by_text("No agents yet")).to_be_visible()
 
 
 async def test_a_session_that_is_opened_while_the_service_is_away_comes_when_it_is_back(service: Service, open_page: OpenPage) -> None:

@@ -48,6 +48,22 @@ class TestLive:
         await page.mouse.move(5, 5)
         await expect(_rows(page).first).to_contain_text("fourth")
 
+    async def test_it_stands_still_where_the_keyboard_is_and_counts_what_is_new(self, page: Page) -> None:
+        await _make("first")
+        await expect(_rows(page)).to_have_count(1)
+        await page.keyboard.press("j")
+        await _make("second")
+        await page.get_by_role("button", name="1 new ↑").click()
+        await expect(_rows(page)).to_have_count(2)
+        await expect(_rows(page).first).to_contain_text("second")
+
+    async def test_a_filter_by_a_directory_may_have_a_slash_at_its_end(self, open_page: OpenPage) -> None:
+        await _make("Basket", working_dir="/home/me/shop")
+        page = await open_page("/?q=dir:/home/me/shop/")
+        await expect(_rows(page)).to_have_count(1)
+        await page.wait_for_timeout(2500)
+        await expect(_rows(page)).to_have_count(1)
+
     async def test_a_deleted_session_goes(self, page: Page) -> None:
         session_id = await _make("Short-lived")
         await expect(_rows(page)).to_have_count(1)
