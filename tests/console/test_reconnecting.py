@@ -1,6 +1,7 @@
 """Streams that end, are refused or were never opened: the page says why, and goes on where it can."""
 
 import asyncio
+import re
 from uuid import UUID
 
 import pytest
@@ -9,6 +10,7 @@ from sqlalchemy import text
 
 from session_db import crud
 from session_db.database import get_async_session
+from session_db.models import SDKSession
 from tests.api.serving import Service
 from tests.console.conftest import OpenPage, log_in
 from tests.factories import make_session, message
@@ -128,6 +130,22 @@ async def test_a_page_without_a_stream_says_nothing_of_a_connection(service: Ser
     await service.start()
     await page.get_by_role("link", name="Search").click()
     await expect(page.get_by_role("searchbox")).to_be_visible()
+    await expect(page.get_by_text(LOST)).to_have_count(0)
+
+
+async def test_the_address_of_a_session_that_moved_leads_to_where_it_is(open_page: OpenPage) -> None:
+    before, now = await _talk("gone"), await _talk("here")
+    async with get_async_session() as db:
+        db.add(SDKSession(sdk_key="one", session_id=now, moved_from=before, bound_by="agent"))
+        await crud.delete_session(db, before)
+    page = await open_page(f"/sessions/{before}", goes_away=True)
+    await expect(page.get_by_text("here", exact=True)).to_be_visible()
+    await expect(page).to_have_url(re.compile(str(now)))
+
+
+async def test_an_address_of_no_session_says_so(open_page: OpenPage) -> None:
+    page = await open_page(f"/sessions/{UUID(int=7)}", goes_away=True)
+    await expect(page.get_by_role("alert")).to_contain_text("there is no session")
     await expect(page.get_by_text(LOST)).to_have_count(0)
 
 
