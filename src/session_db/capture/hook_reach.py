@@ -15,6 +15,7 @@ from session_db.capture.hook_settings import Installed, installed, read_settings
 from session_db.errors import InvalidInput
 
 _SERVICE_SECONDS = 5
+_LOOPBACK = frozenset({"localhost", "127.0.0.1", "::1"})
 
 
 def settings_files(*, project: bool) -> list[Path]:
@@ -62,13 +63,18 @@ def _without_password(proxy: str) -> str:
     return f"{scheme}{separator}{rest.rpartition('@')[2]}"
 
 
+def _may_have_the_token(url: str) -> bool:
+    """Say whether a hook's URL is of this machine, or the user's own choice: a folder's settings may be anybody's."""
+    return urlsplit(url).hostname in _LOOPBACK or any(url in installed(path).urls for path in settings_files(project=False))
+
+
 def service_at(url: str) -> str:
     return url.removesuffix(ROUTE)
 
 
 def why_not(url: str) -> str | None:
-    """Return why the service at the URL of a hook takes no events; None where it does."""
-    token = os.environ.get("SESSION_DB_TOKEN")
+    """Return why the service at the URL of a hook takes no events; None where it does, as far as it may be asked."""
+    token = os.environ.get("SESSION_DB_TOKEN") if _may_have_the_token(url) else None
     requests = [Request(f"{service_at(url)}/health")]  # noqa: S310  http, as it was installed
     if token:
         # What comes from a recorder is acknowledged and not kept.
