@@ -1,7 +1,7 @@
 """Clean up a large database while writers append to it, and print what they notice, what stayed and what became of the disk space.
 
 ``python -m benchmarks.cleanup`` makes 100,000 sessions with 5,000,000 events in a home of its own, which is removed after it, and runs
-``session-db cleanup`` on them: every session but those that are pinned or in use. It needs about 25 GB of disk and two hours; a hundredth
+``session-db cleanup`` on them: every session but those that are pinned or in use. It needs about 15 GB of disk and 40 minutes; a hundredth
 of it, ``--sessions 1000 --events 50000``, a minute or two. Nothing else should run on the machine.
 """
 
