@@ -137,6 +137,26 @@ class TestLong:
         assert names == [f"{number:03}" for number in reversed(range(130))]
 
 
+    async def test_whoever_comes_back_from_a_session_finds_the_list_where_it_was(self, open_page: OpenPage) -> None:
+        async with get_async_session() as db:
+            for number in range(130):
+                await make_session(db, session_name=f"session {number:03}")
+        page = await open_page()
+        await expect(_rows(page).first).to_be_visible()
+        far = page.get_by_role("link", name="session 045")
+        while not await far.count():
+            await page.mouse.wheel(0, 4000)
+            await page.wait_for_timeout(150)
+        await far.click()
+        await expect(page.get_by_role("heading", name="session 045")).to_be_visible()
+        await page.go_back()
+        await expect(far).to_be_in_viewport()
+        await far.click()
+        await page.get_by_role("tab", name="Agents").click()
+        await page.keyboard.press("Escape")
+        await expect(far).to_be_in_viewport()
+
+
 class TestKeyboard:
     async def test_j_and_k_go_through_the_list_and_enter_opens(self, page: Page) -> None:
         for name in ("older", "newer"):

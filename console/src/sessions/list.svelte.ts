@@ -169,6 +169,9 @@ export class SessionList {
   }
 }
 
+/** The list that was shown last, and what was opened from it: who comes back finds it as it was. */
+export const last = { list: undefined as SessionList | undefined, search: "", opened: "" }
+
 function unique(sessions: Session[]): Session[] {
   const byId = new Map<string, Session>()
   for (const session of sessions) if (!byId.has(session.session_id)) byId.set(session.session_id, session)
