@@ -14,7 +14,7 @@ from starlette.types import Scope
 
 STATIC = Path(__file__).parent / "static"
 
-PAGES = ("/", "/sessions", "/sessions/{rest:path}", "/search", "/studio", "/studio/{rest:path}", "/settings")
+PAGES = ("/", *(f"/{page}{rest}" for page in ("sessions", "search", "studio", "settings") for rest in ("", "/{rest:path}")))
 """Paths that the console's own page is given for: it reads its path itself."""
 
 PROTECTING = {
