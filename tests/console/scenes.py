@@ -90,6 +90,7 @@ async def _make_workflow(db: UnitOfWork, workspace: Path) -> UUID:
         db, session.id, "build", model="claude-opus-5-5", checkpoint_id=1, sdk_session_id="3f0c9e0e-52b7-4c39-9f0f-7f2d3c3b8a11"
     )
     helper = await start_agent(db, session.id, "explorer", name="find every caller", parent_agent_id=build.id, model="claude-haiku-5-5")
+    await _begin_before(db, session.id)
     await _add_usage(db, session.id, build.id, 1.31)
     await _add_usage(db, session.id, helper.id, 0.04)
     await crud.append_agent_logs(db, _work(session.id, build.id, helper.id))
@@ -98,14 +99,20 @@ async def _make_workflow(db: UnitOfWork, workspace: Path) -> UUID:
     )
     await crud.create_memory_file(db, MemoryFileCreate(session_id=session.id, file_path=str(workspace / "CLAUDE.md"), is_primary=True))
     await crud.update_session(db, session.id, SessionUpdate(activity="working", pinned=True))
-    # Its phases came before its calls, as they do.
-    for table, columns in (("agent_logs", ("timestamp",)), ("agents", ("started_at", "completed_at")), ("sessions", ("created_at",))):
-        moved = ", ".join(f"{column} = {column} - interval '5 minutes'" for column in columns)
-        kept = "event_category = 'phase'" if table == "agent_logs" else "true"
-        await db.execute(
-            text(f"UPDATE {table} SET {moved} WHERE {'id' if table == 'sessions' else 'session_id'} = :id AND {kept}"), {"id": session.id}
-        )
     return session.id
+
+
+async def _begin_before(db: UnitOfWork, session_id: UUID) -> None:
+    """Move what there is of a session back: its phases came before its calls, as they do."""
+    moved = {
+        "sessions": ("id", ["created_at"]),
+        "agents": ("session_id", ["started_at", "completed_at"]),
+        "agent_logs": ("session_id", ["timestamp"]),
+        "activity_minutes": ("session_id", ["minute"]),
+    }
+    for table, (key, columns) in moved.items():
+        changes = ", ".join(f"{column} = {column} - interval '5 minutes'" for column in columns)
+        await db.execute(text(f"UPDATE {table} SET {changes} WHERE {key} = :id"), {"id": session_id})
 
 
 async def _add_usage(db: UnitOfWork, session_id: UUID, agent_id: UUID, cost: float) -> None:
