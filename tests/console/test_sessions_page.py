@@ -136,7 +136,6 @@ class TestLong:
         names = [text.split("session ")[1][:3] for text in await _rows(page).all_text_contents()]
         assert names == [f"{number:03}" for number in reversed(range(130))]
 
-
     async def test_whoever_comes_back_from_a_session_finds_the_list_where_it_was(self, open_page: OpenPage) -> None:
         async with get_async_session() as db:
             for number in range(130):
