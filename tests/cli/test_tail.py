@@ -35,13 +35,13 @@ async def tailing(database: Database, *arguments: str, says: bytes = b"") -> Asy
     assert process.stdout is not None
 
     async def lines() -> AsyncIterator[dict[str, Any]]:
-        while line := await asyncio.wait_for(process.stdout.readline(), 90):  # type: ignore[union-attr]
+        while line := await asyncio.wait_for(process.stdout.readline(), 20):  # type: ignore[union-attr]
             yield json.loads(line)
 
     try:
         yield lines()
         process.send_signal(signal.SIGINT)
-        _, errors = await asyncio.wait_for(process.communicate(), 90)
+        _, errors = await asyncio.wait_for(process.communicate(), 20)
         assert (process.returncode, errors.replace(says, b"")) == (0, b"")
     finally:
         if process.returncode is None:

@@ -112,7 +112,7 @@ class TestWatch:
             soon(lambda: json.loads(state.read_text())["title"] == "Log in")
         finally:
             watching.send_signal(signal.SIGINT)
-            _, errors = watching.communicate(timeout=90)
+            _, errors = watching.communicate(timeout=20)
         assert watching.returncode in (0, 130), errors
         assert "Traceback" not in errors
 

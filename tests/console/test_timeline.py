@@ -179,9 +179,9 @@ class TestTimeline:
         await drawn(page, 1)
 
 
-@pytest.mark.db
+@pytest.mark.large
 class TestLargeSessions:
-    """What is measured is printed; the bounds are those of a machine that does much else at once."""
+    """What a person notices, measured where nothing else runs beside it; with ``-s`` the figures are shown."""
 
     async def test_twenty_thousand_events_are_drawn_soon_and_panned_smoothly(self, open_page: OpenPage) -> None:
         session, agents = await self._make()
@@ -190,12 +190,12 @@ class TestLargeSessions:
         await expect(page.get_by_role("tab", name="Timeline")).to_be_visible()
         milliseconds = await page.evaluate(_OPENING, ["#tab-timeline", MANY])
         print(f"{MANY:,} events were drawn {milliseconds:.0f} ms after the click")  # noqa: T201  the figure is what it is run for
-        assert milliseconds < 8000
+        assert milliseconds < 2000
         await expect(page.get_by_role("option").first).to_have_attribute("aria-setsize", str(MANY // 2))
         assert await page.get_by_role("option").count() < 100
         longest = await self._pan(page)
         print(f"longest task while panning: {longest:.0f} ms")  # noqa: T201
-        assert longest < 1000
+        assert longest < 200
 
     async def test_a_thousand_events_a_second_leave_the_page_free(self, open_page: OpenPage) -> None:
         session, agents = await self._make()
@@ -206,7 +206,7 @@ class TestLargeSessions:
         await drawn(page, LIVE_A_SECOND * LIVE_SECONDS)
         longest = await page.evaluate("window.longest")
         print(f"{LIVE_A_SECOND * LIVE_SECONDS:,} events in {seconds:.1f} s, longest task {longest:.0f} ms")  # noqa: T201
-        assert longest < 1000
+        assert longest < 200
 
     async def _make(self) -> tuple[UUID, list[UUID]]:
         async with get_async_session() as db:

@@ -94,7 +94,11 @@ def search(  # noqa: PLR0913, PLR0917  each filter is an option
     page = run(find, as_json=as_json)
     if as_json:
         print_json(page_json(page, page.next_cursor))
-        return
+    else:
+        _print_page(page, tool_output=tool_output)
+
+
+def _print_page(page: Page[SearchHit], *, tool_output: bool) -> None:
     if not page:
         elsewhere = "" if tool_output else " --tool-output also looks into what tools gave."
         console().print(f"Nothing found.{elsewhere}", soft_wrap=True)
