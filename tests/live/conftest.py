@@ -1,5 +1,6 @@
 """Live readers of a database of the test's own."""
 
+import asyncio
 from collections.abc import AsyncIterator
 
 import pytest
@@ -28,6 +29,9 @@ async def hub(fresh_database: Database) -> Hub:
     hub = get_hub()
     await hub.start()
     assert hub.mode == "listening"
+    # It looks once for what nobody heard until now. Past that, whatever is told is told by notifications.
+    while not hub._poll_at:
+        await asyncio.sleep(0.01)
     return hub
 
 

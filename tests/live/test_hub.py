@@ -16,6 +16,7 @@ from session_db.errors import Unavailable
 from session_db.ids import new_id
 from session_db.live import Follower, Head, Hub, Lagged, Stopping, Watcher, get_hub
 from session_db.live import hub as hub_module
+from session_db.live.heads import read_last_active
 from session_db.models import SessionUpdate
 from tests.databases import Database
 from tests.factories import event, make_agent, make_session
@@ -53,6 +54,13 @@ async def next_head(follower: Follower, is_right: Callable[[Head], bool] = lambd
         while (head := await follower.next()) is None or not is_right(head):
             pass
     return head
+
+
+async def poll_often(hub: Hub) -> None:
+    """Let it look for changes again and again, until cancelled."""
+    while True:
+        hub._poll_now()
+        await asyncio.sleep(QUIET / 5)
 
 
 async def drain(watcher: Watcher) -> None:
@@ -293,6 +301,21 @@ class TestWatch:
                 await watcher.next(AT_ONCE)
             session_id = await make_committed_session()
             assert [*await watcher.next(AT_ONCE)] == [session_id]
+
+    async def test_a_poll_at_the_beginning_says_nothing_is_lost(self, hub: Hub, monkeypatch: pytest.MonkeyPatch) -> None:
+        delays = iter([QUIET])
+
+        async def read_slowly(db: UnitOfWork, number: int) -> dict[UUID, int]:
+            walked = await read_last_active(db, number)
+            await asyncio.sleep(next(delays, 0))
+            return walked
+
+        monkeypatch.setattr(hub_module, "read_last_active", read_slowly)
+        async with asyncio.TaskGroup() as tasks:
+            polling = tasks.create_task(poll_often(hub))
+            async with hub.watch() as watcher:
+                assert await watcher.next(QUIET) == {}
+            polling.cancel()
 
     async def test_one_that_does_not_ask_lags(self, hub: Hub, monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setattr("session_db.live.readers.WATCHED", 2)

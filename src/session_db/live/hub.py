@@ -65,6 +65,7 @@ class Hub:
         self._watchers: set[Watcher] = set()
         self._changed: set[UUID] = set()
         self._walked: dict[UUID, int] | None = None
+        self._walking = asyncio.Lock()
         self._poll_at = 0.0
         self._wake = asyncio.Event()
         self._has_tried = asyncio.Event()
@@ -248,9 +249,11 @@ class Hub:
 
     async def _walk(self) -> bool:
         """Find which of the last active sessions changed since the walk before, and return whether these are all."""
-        async with async_session() as db:
-            walked = await read_last_active(db, WALKED)
-        before, self._walked = self._walked, walked
+        # One at a time: a walk that passed the first one on its way would know of nothing before it, and say that all is lost.
+        async with self._walking:
+            async with async_session() as db:
+                walked = await read_last_active(db, WALKED)
+            before, self._walked = self._walked, walked
         if before is None:
             return False
         self._changed |= {session_id for session_id in before | walked if before.get(session_id, GONE) != walked.get(session_id, GONE)}
