@@ -113,11 +113,19 @@ class TestFilters:
         await page.mouse.down()
         await page.mouse.move(box["x"] + 250, box["y"] + 20, steps=5)
         await page.mouse.up()
-        await expect(page).to_have_url(re.compile("since=.*until="))
+        await expect(page.get_by_label("Filter sessions")).to_have_value(re.compile("^since:.* until:"))
         # It is long ago, and the session is new.
         await expect(page.get_by_text("No session matches")).to_be_visible()
         await page.get_by_role("button", name="All times").click()
         await expect(_rows(page)).to_have_count(1)
+
+    async def test_a_time_is_a_filter_as_others_are(self, open_page: OpenPage) -> None:
+        await _make("Basket")
+        page = await open_page("/?q=since:1h basket")
+        await expect(_rows(page)).to_have_count(1)
+        await expect(page.get_by_label("Activity")).to_contain_text("in this time")
+        await page.get_by_label("Filter sessions").fill("until:1h basket")
+        await expect(page.get_by_text("No session matches")).to_be_visible()
 
 
 class TestLong:

@@ -1,6 +1,6 @@
-import { describe, expect, it } from "vitest"
+import { afterEach, beforeEach, describe, expect, it, vi } from "vitest"
 import type { Session } from "../api/client"
-import { matches, parse } from "./query"
+import { matches, parse, without } from "./query"
 
 const session = {
   activity: "working",
@@ -39,6 +39,31 @@ describe("parse", () => {
   })
 })
 
+describe("times", () => {
+  beforeEach(() => void vi.useFakeTimers({ now: new Date("2026-11-22T14:00:00Z") }))
+  afterEach(() => void vi.useRealTimers())
+
+  it.each([
+    ["since:30min", { since: "2026-11-22T13:30:00.000Z" }],
+    ["since:2d until:1w", { since: "2026-11-20T14:00:00.000Z", until: "2026-11-15T14:00:00.000Z" }],
+    ["until:2026-11-01T12:00:00Z", { until: "2026-11-01T12:00:00.000Z" }],
+    ["since:2026-11-01", { since: new Date(2026, 10, 1).toISOString() }],
+    ["since:2026-11-01T08:30", { since: new Date(2026, 10, 1, 8, 30).toISOString() }],
+  ])("%s", (text, filters) => {
+    expect(parse(text)).toEqual({ filters, mistakes: [] })
+  })
+
+  it.each(["since:2", "since:yesterday", "until:2026-13-01", "since:99999999999999d", "since:999999d", "until:2026-11-01nonsense"])("%s is told", (text) => {
+    expect(parse(text)).toEqual({ filters: {}, mistakes: [expect.stringContaining(text)] })
+  })
+})
+
+describe("without", () => {
+  it("leaves all other words as they were written", () => {
+    expect(without('since:2h "two words" project:"my shop" until:1h sincere', "since", "until")).toBe('"two words" project:"my shop" sincere')
+  })
+})
+
 describe("matches", () => {
   it.each([
     ["status:build basket cost:>1", true],
@@ -48,6 +73,8 @@ describe("matches", () => {
     ["project:shop is:working", true],
     ["is:pinned", false],
     ["chair", false],
+    ["since:2026-11-01T12:00:00Z", true],
+    ["until:2026-11-01T12:00:00Z", false],
   ])("%s: %s", (text, expected) => {
     expect(matches(session, parse(text).filters)).toBe(expected)
   })

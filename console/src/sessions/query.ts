@@ -21,6 +21,8 @@ export const WORDS: [string, string][] = [
   ["agent:name", "the agent of a chat"],
   ["model:name", "the model"],
   ["cost:>1", "US dollars: that much or more (>), that much or less (<)"],
+  ["since:2h", "active since then: 30min, 2h, 7d or 4w ago, or a day or time, 2026-11-22T14:00"],
+  ["until:7d", "not active since then"],
   ["is:pinned", "kept by every cleanup"],
   ["words", "in name, title, slug or description"],
 ]
@@ -32,6 +34,13 @@ function parts(text: string): string[] {
 
 function unquoted(text: string): string {
   return text.replaceAll('"', "")
+}
+
+/** The query box without the words of these filters. */
+export function without(text: string, ...names: string[]): string {
+  return parts(text)
+    .filter((part) => !names.some((name) => part.startsWith(`${name}:`)))
+    .join(" ")
 }
 
 /** Read the query box. What is no filter is looked for as text; what is a wrong one is told. */
@@ -72,6 +81,7 @@ function put(filters: Filters, name: string, value: string): string | undefined 
     return oneOf(TYPES)
   }
   if (name === "cost") return putCost(filters, value)
+  if (name === "since" || name === "until") return putTime(filters, name, value)
   const plain = ({ project: "project", dir: "working_dir", agent: "agent", model: "model" } as const)[name]
   if (plain === undefined) return undefined
   filters[plain] = name === "dir" ? normalised(value) : value
@@ -94,6 +104,24 @@ function putCost(filters: Filters, value: string): string {
   if (sign === undefined) return `cost:${value} is no amount; write cost:>1 or cost:<0.5.`
   filters[sign.startsWith(">") ? "min_cost" : "max_cost"] = Number(amount)
   return ""
+}
+
+const UNITS: Record<string, number> = { min: 60_000, h: 3_600_000, d: 86_400_000, w: 604_800_000 }
+
+function putTime(filters: Filters, name: "since" | "until", value: string): string {
+  const time = new Date(moment(value))
+  const year = time.getUTCFullYear()
+  if (!(year >= 1 && year <= 9999)) return `${name}:${value} is no time; write ${name}:2h, ${name}:7d or ${name}:2026-11-22T14:00.`
+  filters[name] = time.toISOString()
+  return ""
+}
+
+/** Milliseconds of the epoch, or NaN. A day begins where the reader is; a time without a zone is the reader's, too. */
+function moment(value: string): number {
+  const [, amount, unit] = value.match(/^(\d+)(min|h|d|w)$/) ?? []
+  if (unit !== undefined) return Date.now() - Number(amount) * UNITS[unit]!
+  if (!/^\d{4}-\d{2}-\d{2}/.test(value)) return NaN
+  return Date.parse(value.length === 10 ? `${value}T00:00` : value)
 }
 
 /** Say whether a session that is told live belongs into the list. */
