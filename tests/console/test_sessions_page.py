@@ -191,6 +191,14 @@ class TestKeyboard:
         await expect(page.get_by_role("dialog")).to_have_count(0)
 
 
+async def test_the_list_and_its_pulse_take_at_most_60_kilobytes_of_scripts(page: Page) -> None:
+    await page.locator(".u-over").wait_for()
+    sizes = await page.evaluate(
+        """performance.getEntriesByType("resource").filter(each => each.name.endsWith(".js")).map(each => each.encodedBodySize)"""
+    )
+    assert 20_000 < sum(sizes) <= 60_000
+
+
 async def test_a_lost_connection_is_shown_and_heals(service: Service, open_page: OpenPage) -> None:
     page = await open_page(goes_away=True)
     await expect(page.get_by_text("No sessions yet")).to_be_visible()
