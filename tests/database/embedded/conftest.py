@@ -2,11 +2,9 @@
 
 import os
 import select
-import shutil
 import signal
 import subprocess
 import sys
-import tempfile
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
@@ -18,6 +16,7 @@ import pytest
 import session_db
 from session_db.database.embedded import EmbeddedServer
 from session_db.database.embedded.launch import SUPERVISOR
+from tests.servers import temporary_directory
 
 SOURCE = Path(session_db.__file__).parent.parent
 # Every commit still reaches the operating system: what a killed server had committed is there.
@@ -250,14 +249,12 @@ def server(home: Home) -> Iterator[EmbeddedServer]:
 
 @contextmanager
 def _temporary_home() -> Iterator[Home]:
-    parent = Path(tempfile.mkdtemp(prefix="session-db-test-"))
-    parent.chmod(0o711)
-    home = Home(parent / "home")
-    try:
-        yield home
-    finally:
-        home.end()
-        shutil.rmtree(parent)
+    with temporary_directory(of_servers=False) as parent:
+        home = Home(parent / "home")
+        try:
+            yield home
+        finally:
+            home.end()
 
 
 @contextmanager
