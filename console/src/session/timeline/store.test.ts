@@ -42,6 +42,19 @@ describe("a call", () => {
     expect(store.outcomes[0]).toBe(Outcome.denied)
   })
 
+  it("that its batch answers, and of whose end no hook tells, was denied", () => {
+    const agent = { agent_id: "sub" }
+    store.add([event(1, "PreToolUse", { tool_use_id: "a" }), event(1, "PreToolUse", { tool_use_id: "b" }), event(1, "PreToolUse", { tool_use_id: "c", ...agent })])
+    store.add([event(2, "PostToolUse", { tool_use_id: "a", outcome: "ok" }), event(3, "PostToolBatch")])
+    expect([...store.outcomes.slice(0, 3)]).toEqual([Outcome.ok, Outcome.denied, Outcome.none])
+    expect([store.isOpen(1), store.took[1], store.isOpen(2)]).toEqual([false, 2000, true])
+  })
+
+  it("that its batch answers is told by whoever tells its end later", () => {
+    store.add([event(1, "PreToolUse", { tool_use_id: "a" }), event(3, "PostToolBatch"), event(2, "PostToolUse", { tool_use_id: "a", outcome: "failed" })])
+    expect([store.outcomes[0], seconds(store.ends, 0), store.took[0], store.failures]).toEqual([Outcome.failed, 2, 1000, 1])
+  })
+
   it("that fails is counted once", () => {
     store.add(call(1, 2, "a", { outcome: "failed" }))
     store.add([event(3, "ToolResultBlock", { tool_use_id: "a", outcome: "failed" })])

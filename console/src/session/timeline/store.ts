@@ -48,6 +48,8 @@ export class Store {
   readonly #freeFrom: number[][] = []
   /** Which calls the transcript itself has told the end of: it says it better than a hook. */
   readonly #told = new Set<number>()
+  /** Which calls ended with their batch alone, and nobody told how. */
+  readonly #answered = new Set<number>()
   #seen = new Uint8Array(FIRST_SIZE)
 
   /** Take events in; those that are known already change nothing. */
@@ -122,6 +124,20 @@ export class Store {
     if (this.kinds[mark] === Kind.phase) this.phases.push(mark)
     if (this.outcomes[mark] === Outcome.failed) this.failures++
     this.busy.cover(moment, moment)
+    if (item.event_type === "PostToolBatch") this.#endBatch(this.lanes[mark]!, moment)
+  }
+
+  /** A batch answers the calls that its agent has begun. Of those that were run a hook tells the end; the others were denied. */
+  #endBatch(lane: number, moment: number) {
+    for (const mark of this.openCalls) {
+      if (this.lanes[mark] !== lane || this.starts[mark]! > moment) continue
+      this.openCalls.delete(mark)
+      this.#answered.add(mark)
+      this.ends[mark] = moment
+      this.took[mark] = moment - this.starts[mark]!
+      this.outcomes[mark] = Outcome.denied
+      this.#free(mark, moment)
+    }
   }
 
   #beginCall(item: Item, start: number): number {
@@ -143,6 +159,10 @@ export class Store {
     const isTranscript = item.event_type === "ToolResultBlock"
     if (!isTranscript && this.#told.has(mark)) return
     if (isTranscript) this.#told.add(mark)
+    if (this.#answered.delete(mark)) {
+      this.outcomes[mark] = Outcome.none
+      this.took[mark] = NaN
+    }
     const isFirst = this.openCalls.delete(mark)
     const end = Math.max(moment, this.starts[mark]!)
     // A hook says when the call was over, the transcript when that was written down.
