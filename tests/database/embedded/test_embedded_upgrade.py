@@ -8,6 +8,7 @@ from __future__ import annotations
 import logging
 import os
 import shutil
+import signal
 import subprocess
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
@@ -125,8 +126,10 @@ class TestUpgrade:
             server = old_home.server()
             server.acquire()
             psql(server, "insert into kept select n, 'late' from generate_series(1, 100) n")
+            # It would shut the server down, or start it again.
+            old_home.signal(old_home.supervisor, signal.SIGSTOP)
+            assert old_home.kill(old_home.postmaster)
             old_home.kill(old_home.supervisor)
-            old_home.kill(old_home.postmaster)
             server.release()
         shutil.rmtree(old_home.path / "postgres")
         server = old_home.server()
