@@ -1,10 +1,11 @@
 """The list of sessions: live, filtered, endless, and still where somebody looks."""
 
+import asyncio
 import re
 from typing import Any
 from uuid import UUID
 
-from playwright.async_api import Locator, Page, expect
+from playwright.async_api import Locator, Page, Route, expect
 
 from session_db import crud
 from session_db.database import get_async_session
@@ -162,6 +163,27 @@ class TestLong:
         await page.get_by_role("tab", name="Agents").click()
         await page.keyboard.press("Escape")
         await expect(far).to_be_in_viewport()
+
+    async def test_whoever_comes_back_before_the_conversation_came_finds_it_so_too(self, open_page: OpenPage) -> None:
+        for number in range(30):
+            session_id = await _make(f"session {number:03}")
+        page = await open_page()
+        answered = asyncio.Event()
+
+        async def answer_late(route: Route) -> None:
+            await answered.wait()
+            await route.continue_()
+
+        await page.route(f"**/api/messages/{session_id}*", answer_late)
+        newest = page.get_by_role("link", name="session 029")
+        await newest.click()
+        await expect(page.get_by_role("heading", name="session 029")).to_be_visible()
+        await page.go_back()
+        await expect(newest).to_be_in_viewport()
+        async with page.expect_request_finished(lambda request: "/api/messages/" in request.url):
+            answered.set()
+        await page.wait_for_timeout(300)
+        await expect(newest).to_be_in_viewport()
 
 
 class TestKeyboard:
