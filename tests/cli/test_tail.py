@@ -32,10 +32,11 @@ async def tailing(database: Database, *arguments: str, says: bytes = b"") -> Asy
     process = await asyncio.create_subprocess_exec(
         COMMAND, "tail", *arguments, "--json", env=database.environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE
     )
-    assert process.stdout is not None
+    output = process.stdout
+    assert output is not None
 
     async def lines() -> AsyncIterator[dict[str, Any]]:
-        while line := await asyncio.wait_for(process.stdout.readline(), 20):  # type: ignore[union-attr]
+        while line := await asyncio.wait_for(output.readline(), 20):
             yield json.loads(line)
 
     try:

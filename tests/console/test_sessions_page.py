@@ -20,6 +20,12 @@ async def _make(name: str, **values: Any) -> UUID:
         return (await make_session(db, session_name=name, **values)).id
 
 
+async def _make_many(number: int) -> UUID:
+    """Make ``session 000`` and so on, and return the last one's id."""
+    async with get_async_session() as db:
+        return [(await make_session(db, session_name=f"session {each:03}")).id for each in range(number)][-1]
+
+
 async def _update(session_id: UUID, **values: Any) -> Session | None:
     async with get_async_session() as db:
         return await crud.update_session(db, session_id, SessionUpdate.model_validate(values))
@@ -131,9 +137,7 @@ class TestFilters:
 
 class TestLong:
     async def test_the_list_goes_on_as_far_as_there_are_sessions(self, open_page: OpenPage) -> None:
-        async with get_async_session() as db:
-            for number in range(130):
-                await make_session(db, session_name=f"session {number:03}")
+        await _make_many(130)
         page = await open_page()
         await expect(_rows(page).first).to_be_visible()
         for _ in range(20):
@@ -146,9 +150,7 @@ class TestLong:
         assert names == [f"{number:03}" for number in reversed(range(130))]
 
     async def test_whoever_comes_back_from_a_session_finds_the_list_where_it_was(self, open_page: OpenPage) -> None:
-        async with get_async_session() as db:
-            for number in range(130):
-                await make_session(db, session_name=f"session {number:03}")
+        await _make_many(130)
         page = await open_page()
         await expect(_rows(page).first).to_be_visible()
         far = page.get_by_role("link", name="session 045")
@@ -165,8 +167,7 @@ class TestLong:
         await expect(far).to_be_in_viewport()
 
     async def test_whoever_comes_back_before_the_conversation_came_finds_it_so_too(self, open_page: OpenPage) -> None:
-        for number in range(30):
-            session_id = await _make(f"session {number:03}")
+        session_id = await _make_many(30)
         page = await open_page()
         answered = asyncio.Event()
 

@@ -1,7 +1,8 @@
 """The command ``search``: what was said and done, in all sessions."""
 
+from collections.abc import Awaitable, Callable
+from functools import partial
 from typing import Annotated, cast
-from uuid import UUID
 
 import typer
 from rich.padding import Padding
@@ -14,7 +15,7 @@ from session_db.cli.running import refuse_bytes, refuse_others, run
 from session_db.cli.sessions import find_session
 from session_db.crud import Page, search_records
 from session_db.crud.search import MAX_LIMIT
-from session_db.database import UnitOfWork, get_async_session
+from session_db.database import get_async_session
 from session_db.lines import one_line
 from session_db.models.search import HitType, SearchHit
 from session_db.models.sessions import SessionType
@@ -64,12 +65,13 @@ def search(  # noqa: PLR0913, PLR0917  each filter is an option
         refuse_others("session type", session_type, SessionType)
         begin, end = moment_of("since", since), moment_of("until", until)
 
-        async def page_from(db: UnitOfWork, session_id: UUID | None, cursor: str | None) -> Page[SearchHit]:
-            return await search_records(
+        async with get_async_session() as db:
+            search_from = partial(
+                search_records,
                 db,
                 " ".join(map(_phrase, words)),
                 hit_type=cast("HitType | None", hit_type),
-                session_id=session_id,
+                session_id=None if session is None else (await find_session(db, session)).id,
                 session_type=session_type,
                 current_project=project,
                 working_dir=working_dir,
@@ -79,23 +81,24 @@ def search(  # noqa: PLR0913, PLR0917  each filter is an option
                 since=begin,
                 until=end,
                 limit=limit,
-                cursor=cursor,
             )
-
-        async with get_async_session() as db:
-            session_id = None if session is None else (await find_session(db, session)).id
-            page = await page_from(db, session_id, cursor)
-            for _ in range(_EMPTY_PAGES):
-                if page or page.next_cursor is None:
-                    break
-                page = await page_from(db, session_id, page.next_cursor)
-            return page
+            return await _first_page(search_from, cursor)
 
     page = run(find, as_json=as_json)
     if as_json:
         print_json(page_json(page, page.next_cursor))
     else:
         _print_page(page, tool_output=tool_output)
+
+
+async def _first_page(search_from: Callable[..., Awaitable[Page[SearchHit]]], cursor: str | None) -> Page[SearchHit]:
+    """Go on where a page ends before it found anything, a few times."""
+    page = await search_from(cursor=cursor)
+    for _ in range(_EMPTY_PAGES):
+        if page or page.next_cursor is None:
+            break
+        page = await search_from(cursor=page.next_cursor)
+    return page
 
 
 def _print_page(page: Page[SearchHit], *, tool_output: bool) -> None:
