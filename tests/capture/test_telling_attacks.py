@@ -226,6 +226,29 @@ class TestTwoHomes:
         # An event is one row, whoever told it; but of two ends nobody can say that they are one.
         assert [event.event_type for event in told].count("UserPromptSubmit") == 5
 
+    @pytest.mark.parametrize("ends", [["Done."], ["Let me see.", "Done."]])
+    async def test_an_end_that_comes_again_when_all_was_told_says_nothing_new(
+        self, settings: Settings, at_once: None, ends: list[str]
+    ) -> None:
+        homes = [settings.model_copy(update={"home": settings.home / name}) for name in ("one", "two")]
+        for round_ in range(3):
+            for home in homes:
+                put(home, "UserPromptSubmit", prompt_id=f"{round_}", prompt="hello")
+                for answer in ends:
+                    put(home, "Stop", prompt_id=f"{round_}", last_assistant_message=answer)
+                await drain(home)
+        assert await spoken() == [("user", "hello"), *(("assistant", answer) for answer in ends)] * 3
+
+    async def test_an_answer_that_only_the_second_one_knows_is_told(self, settings: Settings, at_once: None) -> None:
+        homes = [settings.model_copy(update={"home": settings.home / name}) for name in ("one", "two")]
+        put(homes[0], "UserPromptSubmit", prompt_id="p", prompt="hello")
+        put(homes[0], "Stop", prompt_id="p", last_assistant_message="Let me see.")
+        await drain(homes[0])
+        put(homes[1], "Stop", prompt_id="p", last_assistant_message="Let me see.")
+        put(homes[1], "Stop", prompt_id="p", last_assistant_message="Done.")
+        await drain(homes[1])
+        assert await spoken() == [("user", "hello"), ("assistant", "Let me see."), ("assistant", "Done.")]
+
 
 class TestKills:
     """Real processes, ended at moments that nobody chose."""

@@ -4,7 +4,7 @@ It is made of the stored events, a turn at a time, and each event is looked at o
 """
 
 import hashlib
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from typing import Any
@@ -17,7 +17,7 @@ from session_db.capture.hook_events import ENDS_TURN, HookEvent
 from session_db.capture.record import MAX_UUID, OpenStream, StreamName, bound_session, note_session, open_stream
 from session_db.capture.told import Told, client_id_of, note_told, told_of
 from session_db.crud.agent_logs import get_agent_log, list_hook_events
-from session_db.crud.messages import save_display_messages
+from session_db.crud.messages import get_messages_of, save_display_messages
 from session_db.crud.sdk_sessions import sdk_key
 from session_db.crud.transcripts import find_transcripts, names_prompt
 from session_db.models import AgentLog, Transcript
@@ -29,6 +29,9 @@ _LARGE_TURN = 8 * 1024 * 1024
 """Characters of a turn that are kept in memory; what is more is written at once."""
 _EVENT_CHARACTERS = 100
 """What an event takes beside its text."""
+
+_REMEMBERED = 20
+"""Messages of a turn that are compared with what an end of it says that comes later."""
 
 _LAG = timedelta(seconds=3)
 """How long after the last entry of a transcript hooks may still tell of it."""
@@ -61,9 +64,12 @@ async def tell(db: AsyncSession, *, event: HookEvent, host: str | None) -> int:
         name = replace(name, project_key=known[-1].project_key)
     before = told = (told_of(known[-1]) if known else None) or Told()
     read = known[-1] if known and known[-1].next_seq else None
+    said = await _said_last(db, known[-1], told) if known else []
     stream = None
     async for turn in _turns(db, session.id, name.sdk_session_id, told.event_id):
-        messages = turn.messages() if read is None or await _is_new(db, read, turn) else []
+        said = said if turn.goes_on else []
+        messages = turn.messages(said) if read is None or await _is_new(db, read, turn) else []
+        said = [*said, *messages][-_REMEMBERED:]
         if stream is None:
             if not messages:
                 continue
@@ -83,6 +89,13 @@ async def _known_streams(db: AsyncSession, session_id: UUID, name: StreamName) -
     streams = await find_transcripts(db, session_id, readable(name.sdk_session_id[:MAX_UUID]), "")
     own = [stream for stream in streams if sdk_key(name.sdk_session_id, stream.project_key) == key]
     return sorted(own, key=lambda stream: stream.next_seq)
+
+
+async def _said_last(db: AsyncSession, transcript: Transcript, told: Told) -> list[dict[str, Any]]:
+    """Return the last messages that hooks told of a conversation, the last one at the end."""
+    names = [client_id_of(transcript, number) for number in range(max(told.replaced, told.count - _REMEMBERED), told.count)]
+    messages = await get_messages_of(db, transcript.session_id, names)
+    return [messages[name] for name in names if name in messages]
 
 
 async def _is_new(db: AsyncSession, transcript: Transcript, turn: "_Turn") -> bool:
@@ -110,8 +123,9 @@ async def _opened(db: AsyncSession, name: StreamName, event: HookEvent, host: st
 
 @dataclass
 class _Turn:
-    """What was said in a turn: a prompt and answers, each in the parts in which it was shown."""
+    """What was said in a turn: a prompt and answers, each in the parts in which it was shown; or in what comes after one that was told."""
 
+    goes_on: bool = False
     prompt: tuple[str, datetime] | None = None
     prompted_at: datetime | None = None
     prompt_id: str = ""
@@ -136,14 +150,16 @@ class _Turn:
             self.prompted_at, self.prompt_id = event.timestamp, readable(_text(payload, "prompt_id"))
             self.prompt = None if text.lstrip().startswith(NOT_TYPED) else (text, event.timestamp)
 
-    def messages(self) -> list[dict[str, Any]]:
-        """Return what was said as display messages."""
+    def messages(self, before: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
+        """Return what was said as display messages; ``before`` it the same turn said what was told."""
         said = [("user", *self.prompt)] if self.prompt else []
         said += [("assistant", shown.text, shown.moment) for shown in self.shown.values()]
+        told = [_squeezed(message["content"]) for message in before if message["role"] == "assistant"]
         seen = _squeezed("".join(shown.text for shown in self.shown.values()))
         for text, moment in self.last_answers:
-            # Older clients do not tell what they show, and a hook may be lost.
-            if (squeezed := _squeezed(text)) not in seen:
+            squeezed = _squeezed(text[:MESSAGE_LIMIT])
+            # Older clients do not tell what they show, a hook may be lost, and an end that is captured in two places comes twice.
+            if squeezed not in seen and not any(answer.endswith(squeezed) for answer in told):
                 seen += squeezed
                 said.append(("assistant", text, moment))
         return [_message(role, text, moment) for role, text, moment in said if text.strip()]
@@ -166,19 +182,20 @@ class _Shown:
 
 async def _turns(db: AsyncSession, session_id: UUID, sdk_session_id: str, after: UUID | None) -> AsyncIterator[_Turn]:
     """Give the turns that are over, each after the one before it; a large one in several parts."""
-    turn = _Turn()
+    turn = _Turn(goes_on=True)
     async for event in _events(db, session_id, sdk_session_id, after):
         payload = event.payload if isinstance(event.payload, dict) else {}
         if _text(payload, "agent_id"):
             # What a sub-agent says is said to its agent.
             continue
-        if event.event_type == "UserPromptSubmit" and turn.last_id is not None:
-            yield turn
+        if event.event_type == "UserPromptSubmit":
+            if turn.last_id is not None:
+                yield turn
             turn = _Turn()
         turn.add(event, payload)
         if turn.size > _LARGE_TURN:
             yield turn
-            turn = _Turn(prompted_at=turn.prompted_at, prompt_id=turn.prompt_id, is_over=turn.is_over)
+            turn = _Turn(goes_on=True, prompted_at=turn.prompted_at, prompt_id=turn.prompt_id, is_over=turn.is_over)
     if turn.is_over and turn.last_id is not None:
         yield turn
 

@@ -147,6 +147,13 @@ async def get_known_client_ids(db: AsyncSession, session_id: UUID, client_ids: C
     return set(await _indexes(db, session_id, set(client_ids))) if client_ids else set()
 
 
+async def get_messages_of(db: AsyncSession, session_id: UUID, client_ids: Collection[str]) -> dict[str, dict[str, Any]]:
+    """Return the messages of the session that have these client_ids, by client_id."""
+    query = select(col(Message.client_id), col(Message.message_data))
+    found = await run(db, query.where(col(Message.session_id) == session_id, col(Message.client_id) == one_of(client_ids)))
+    return {str(client_id): message_data for client_id, message_data in found}
+
+
 async def replace_messages(db: AsyncSession, session_id: UUID, messages: Mapping[str, Mapping[str, Any]]) -> None:
     """Put messages, each with a client_id, in the places of others, which are named by theirs. A follower is not told again.
 
