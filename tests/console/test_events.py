@@ -15,6 +15,9 @@ from tests.factories import event, make_agent, make_session
 
 LARGE = 10_000_000
 
+# What is asked to be done before the next painted frame is done long after it, as in a page in the background.
+PAINTS_LATE = "const soon = requestAnimationFrame.bind(window); window.requestAnimationFrame = each => setTimeout(() => soon(each), 700)"
+
 
 async def make_events(*logs: dict[str, Any], count: int = 0) -> UUID:
     """Make a session with these events, after so many others."""
@@ -112,9 +115,28 @@ class TestList:
         await expect(rows(page)).to_have_count(6)
         await expect(rows(page).first).to_contain_text("live 3")
 
+    async def test_more_than_a_page_that_came_in_a_pause_is_read_after_it(self, open_page: OpenPage) -> None:
+        session = await make_events(count=3)
+        page = await open_page(place(session))
+        await expect(rows(page)).to_have_count(3)
+        await page.get_by_role("button", name="Pause").click()
+        await append(session, *({"content": f"live {number}"} for number in range(1200)))
+        await expect(page.get_by_role("status").filter(has_text="paused, 1,200 more")).to_be_visible()
+        await page.get_by_role("button", name="Resume").click()
+        await expect(rows(page).first).to_contain_text("live 1199")
+        await expect(rows(page).first).to_have_attribute("aria-setsize", "1203")
+
+    async def test_the_newest_are_a_click_away_where_the_oldest_are_first(self, open_page: OpenPage) -> None:
+        page = await open_page(place(await make_events(count=1700), "?order=oldest"))
+        await expect(rows(page).first).to_contain_text("text 0")
+        await page.get_by_role("button", name="To the newest").click()
+        await expect(rows(page).last).to_contain_text("text 1699")
+
     async def test_what_comes_does_not_move_what_somebody_looks_at(self, open_page: OpenPage) -> None:
         session = await make_events(count=200)
-        page = await open_page(place(session))
+        page = await open_page("/settings")
+        await page.add_init_script(PAINTS_LATE)
+        await page.goto(place(session))
         await expect(rows(page).first).to_contain_text("text 199")
         listed = page.get_by_role("listbox", name="Events")
         await listed.hover()
@@ -132,8 +154,11 @@ class TestList:
 
 @pytest.mark.db
 class TestEvent:
-    async def test_a_link_leads_to_one_event_among_many(self, open_page: OpenPage) -> None:
-        page = await open_page(place(await make_events(count=3000), "?event=1500"))
+    @pytest.mark.parametrize("script", ["", PAINTS_LATE])
+    async def test_a_link_leads_to_one_event_among_many(self, open_page: OpenPage, script: str) -> None:
+        page = await open_page("/settings")
+        await page.add_init_script(script)
+        await page.goto(place(await make_events(count=3000), "?event=1500"))
         selected = page.get_by_role("listbox", name="Events").get_by_role("option", selected=True)
         await expect(selected).to_contain_text("text 1500")
         await expect(selected).to_be_in_viewport()

@@ -16,6 +16,7 @@ export class Messages {
   beforeChange = () => {}
 
   #arrived: Message[] = []
+  #loads = 0
 
   constructor(readonly feed: Feed) {}
 
@@ -86,20 +87,27 @@ export class Messages {
   }
 
   async #load(query: { before_index?: number; after_index?: number; page_size?: number }, put: (page: Message[]) => void) {
+    const mine = ++this.#loads
     this.busy = true
     try {
       const path = { session_id: this.feed.id }
       const page = await take(api.GET("/api/messages/{session_id}", { params: { path, query: { page_size: PAGE, ...query } } }))
+      // The end was asked for while a page was read that would not follow it.
+      if (mine !== this.#loads) return
       this.beforeChange()
       put(page.items)
       this.failure = ""
     } catch (error) {
-      this.failure = reason(error)
+      if (mine === this.#loads) this.failure = reason(error)
     } finally {
-      this.busy = false
-      const arrived = this.#arrived
-      this.#arrived = []
-      if (arrived.length) this.#put(arrived)
+      if (mine === this.#loads) this.#loaded()
     }
+  }
+
+  #loaded() {
+    this.busy = false
+    const arrived = this.#arrived
+    this.#arrived = []
+    if (arrived.length) this.#put(arrived)
   }
 }

@@ -75,3 +75,20 @@ test("reading again shows what was replaced, and drops what was taken back", asy
   await reading
   expect(shown()).toEqual(["0", "1", "2", "three"])
 })
+
+test("a page that is asked for before the end, and comes after it, is left out", async () => {
+  stored = range(0, 200)
+  messages = new Messages({ id: "s", session: { message_count: 200 } } as Feed)
+  const opening = messages.open(100)
+  answer()
+  await opening
+  const older = messages.loadOlder()
+  const answerOlder = answer
+  const end = messages.open()
+  answer()
+  await end
+  answerOlder()
+  await older
+  expect(shown()).toEqual(range(140, 200).map((each) => each.content))
+  expect(messages.busy).toBe(false)
+})

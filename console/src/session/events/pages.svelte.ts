@@ -26,6 +26,10 @@ export class EventPages {
   #newest: number
   #cursor: string | undefined
   #window = PAGE
+  /** What is being read, or was read last. */
+  #read = Promise.resolve()
+  /** What comes while a page is read that may be the last one. */
+  #arrived: AgentEvent[] | undefined
   readonly #stop = new AbortController()
 
   /** Begin at an index: what is before it is older, what is at it or after is newer. */
@@ -50,15 +54,22 @@ export class EventPages {
 
   async readNewer() {
     await this.#reading(async () => {
+      this.#arrived = []
       const page = await this.#ask(this.#newest, PAGE, this.#cursor)
       this.#cursor = page.next_cursor ?? undefined
       this.#append(page.items)
-      if (!this.#cursor) this.isAtEnd = true
+      if (this.#cursor) return
+      // The page may have been read before them.
+      if (this.#arrived.length) this.#append(this.#arrived)
+      this.isAtEnd = true
     })
   }
 
   /** Read on to the newest, however much that is. */
   async readToEnd() {
+    // What is being read may have been asked for before the newest came.
+    await this.#read
+    this.isAtEnd = false
     while (!this.isAtEnd && !this.failure && !this.#stop.signal.aborted) await this.readNewer()
   }
 
@@ -79,6 +90,7 @@ export class EventPages {
   /** Take in what came from the stream. */
   receive(events: AgentEvent[]) {
     if (this.isAtEnd) this.#append(events)
+    else this.#arrived?.push(...events)
   }
 
   /** What comes from now on is not taken in, and read when it is asked for. */
@@ -86,8 +98,13 @@ export class EventPages {
     this.isAtEnd = false
   }
 
-  async #reading(read: () => Promise<void>) {
-    if (this.busy) return
+  /** Read one thing at a time: who wants another one meanwhile waits for this one, and may ask again. */
+  #reading(read: () => Promise<void>): Promise<void> {
+    if (!this.busy) this.#read = this.#run(read)
+    return this.#read
+  }
+
+  async #run(read: () => Promise<void>) {
     this.busy = true
     this.failure = ""
     try {
@@ -95,6 +112,7 @@ export class EventPages {
     } catch (error) {
       if (!this.#stop.signal.aborted) this.failure = reason(error)
     }
+    this.#arrived = undefined
     this.busy = false
   }
 
