@@ -27,7 +27,9 @@ COMMAND = Path(sys.executable).with_name("session-db")
 
 
 @asynccontextmanager
-async def tailing(database: Database, *arguments: str, says: bytes = b"") -> AsyncIterator[AsyncIterator[dict[str, Any]]]:
+async def tailing(
+    database: Database, *arguments: str, says: bytes = b"", ends_by_itself: bool = False
+) -> AsyncIterator[AsyncIterator[dict[str, Any]]]:
     """Run the command, and give what it prints, line by line; Ctrl-C ends it well, and nothing but ``says`` is on standard error."""
     process = await asyncio.create_subprocess_exec(
         COMMAND, "tail", *arguments, "--json", env=database.environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE
@@ -41,7 +43,8 @@ async def tailing(database: Database, *arguments: str, says: bytes = b"") -> Asy
 
     try:
         yield lines()
-        process.send_signal(signal.SIGINT)
+        if not ends_by_itself:
+            process.send_signal(signal.SIGINT)
         _, errors = await asyncio.wait_for(process.communicate(), 20)
         assert (process.returncode, errors.replace(says, b"")) == (0, b"")
     finally:
@@ -60,6 +63,21 @@ async def new_session(**values: Any) -> Any:
         return session.id
 
 
+async def until_all_are_followed(lines: AsyncIterator[dict[str, Any]], session_id: Any) -> int:
+    """Let something happen again and again until the command shows it; return the index of the last such event, which it has shown, too."""
+    told = asyncio.ensure_future(anext(lines))
+    last = 29
+    while not told.done():
+        async with get_async_session() as db:
+            await crud.append_agent_logs(db, [event(session_id)])
+        last += 1
+        await asyncio.wait([told], timeout=0.3)
+    line = await told
+    while line["data"]["event_index"] < last:
+        line = await anext(lines)
+    return last
+
+
 class TestOne:
     async def test_it_shows_the_last_events_and_then_those_that_come(self, fresh_database: Database) -> None:
         session_id = await new_session()
@@ -73,7 +91,7 @@ class TestOne:
 
     async def test_it_ends_with_the_session(self, fresh_database: Database) -> None:
         session_id = await new_session()
-        async with tailing(fresh_database, str(session_id), "--after", "30.1") as lines:
+        async with tailing(fresh_database, str(session_id), "--after", "30.1", ends_by_itself=True) as lines:
             assert (await anext(lines))["type"] == "session"
             async with get_async_session() as db:
                 await crud.delete_session(db, session_id)
@@ -84,11 +102,11 @@ class TestAll:
     async def test_it_shows_what_happens_in_every_session_from_now_on(self, fresh_database: Database) -> None:
         old = await new_session()
         async with tailing(fresh_database, "--all") as lines:
-            await asyncio.sleep(3)
+            last = await until_all_are_followed(lines, old)
             async with get_async_session() as db:
                 await crud.append_agent_logs(db, [event(old)])
             told = await anext(lines)
-            assert (told["session_id"], told["type"], told["data"]["event_index"]) == (str(old), "event", 30)
+            assert (told["session_id"], told["type"], told["data"]["event_index"]) == (str(old), "event", last + 1)
             new = await new_session()
             assert [(line["session_id"], line["type"]) for line in [await anext(lines), await anext(lines)]] == [
                 (str(new), "session"),
@@ -99,8 +117,9 @@ class TestAll:
         self, fresh_database: Database, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         monkeypatch.setenv("SESSION_DB_HOME", str(tmp_path))
+        old = await new_session()
         async with tailing(fresh_database, "--all") as lines:
-            await asyncio.sleep(3)
+            await until_all_are_followed(lines, old)
             captured = {"session_id": "0c6b3c0a-7d31-4b7a-9d13-1f6b1f5b1c11", "hook_event_name": "ThoughtBegan"}
             Spool(tmp_path / "spool").put(json.dumps(captured).encode(), {}, "host")
             assert [(await anext(lines))["type"] for _ in range(2)] == ["session", "event"]
@@ -116,7 +135,7 @@ class TestAll:
         old = await new_session()
         polls = b"looking for changes each second instead of listening for them: the connection was lost\n"
         async with tailing(fresh_database, "--all", says=polls) as lines:
-            await asyncio.sleep(3)
+            last = await until_all_are_followed(lines, old)
             async with fresh_database.connected() as connection:
                 others = (
                     "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = current_database() AND pid <> pg_backend_pid()"
@@ -125,7 +144,7 @@ class TestAll:
             await close_db()
             async with get_async_session() as db:
                 await crud.append_agent_logs(db, [event(old)])
-            assert (await anext(lines))["data"]["event_index"] == 30
+            assert (await anext(lines))["data"]["event_index"] == last + 1
 
 
 class TestOutput:
