@@ -58,14 +58,12 @@ class TestLong:
         await expect(page.get_by_text("number 599", exact=True)).to_be_in_viewport()
         await expect(page.get_by_text("number 400", exact=True)).to_have_count(0)
         seen = 599
-        for _ in range(200):
+        while seen > 0 or await page.evaluate("scrollY") > 0:
             await page.mouse.wheel(0, -900)
             await page.wait_for_timeout(60)
             first = await page.evaluate("+document.querySelector('[data-index]').dataset.index")
             assert first <= seen or first == 0
             seen = first
-            if first == 0 and await page.evaluate("scrollY") == 0:
-                break
         await expect(page.get_by_text("The conversation begins here.")).to_be_visible()
         await expect(page.get_by_text("number 0", exact=True)).to_be_in_viewport()
 
@@ -82,10 +80,9 @@ class TestLong:
         session_id = await _session(100_000)
         page = await open_page(f"/sessions/{session_id}")
         await expect(page.get_by_text("number 99999", exact=True)).to_be_in_viewport()
-        for _ in range(60):
+        while await page.evaluate("+document.querySelector('[data-index]').dataset.index") >= 99_500:
             await page.mouse.wheel(0, -3000)
             await page.wait_for_timeout(40)
-        assert await page.evaluate("+document.querySelector('[data-index]').dataset.index") < 99_500
         assert await _messages(page).count() <= 400
         await page.get_by_role("button", name="To the end").click()
         await expect(page.get_by_text("number 99999", exact=True)).to_be_in_viewport()
@@ -94,11 +91,9 @@ class TestLong:
         session_id = await _session(300)
         page = await open_page(f"/sessions/{session_id}?message=20")
         await expect(page.get_by_text("number 20", exact=True)).to_be_in_viewport()
-        for _ in range(60):
+        while not await page.get_by_text("number 299", exact=True).count():
             await page.mouse.wheel(0, 900)
             await page.wait_for_timeout(60)
-            if await page.get_by_text("number 299", exact=True).count():
-                break
         await expect(page.get_by_text("number 299", exact=True)).to_have_count(1)
 
 
