@@ -17,6 +17,7 @@ from session_db.ids import new_id
 from session_db.live import Follower, Head, Hub, Lagged, Stopping, Watcher, get_hub
 from session_db.live import hub as hub_module
 from session_db.live.heads import read_last_active
+from session_db.live.notifier import get_notifier
 from session_db.models import SessionUpdate
 from tests.databases import Database
 from tests.factories import event, make_agent, make_session
@@ -67,6 +68,19 @@ async def drain(watcher: Watcher) -> None:
     """Take what is told of changes before."""
     while await watcher.next(QUIET):
         pass
+
+
+async def hear_all(hub: Hub) -> None:
+    """Wait until the hub heard what was told of all commits before this."""
+    session_id = new_id()
+    async with hub.follow(session_id) as follower:
+        assert (await next_head(follower)).is_deleted
+        while get_notifier()._changed or get_notifier()._sending:
+            await asyncio.sleep(0.01)
+        # They are heard in the order in which they were told.
+        async with get_async_session() as db:
+            await make_session(db, session_id=session_id)
+        assert not (await next_head(follower)).is_deleted
 
 
 class Reads:
@@ -182,7 +196,7 @@ class TestReads:
     async def test_five_hundred_followers_of_as_many_sessions_cost_one_read(self, hub: Hub) -> None:
         async with get_async_session() as db:
             ids = [(await make_session(db)).id for _ in range(500)]
-        await asyncio.sleep(QUIET)
+        await hear_all(hub)
         async with AsyncExitStack() as stack:
             reads = Reads()
             followers = [await stack.enter_async_context(hub.follow(session_id)) for session_id in ids]
@@ -190,6 +204,9 @@ class TestReads:
             assert len(reads.statements) <= 2
             reads.statements.clear()
             hub._poll_now()
+            async with asyncio.timeout(AT_ONCE):
+                while not reads.statements:
+                    await asyncio.sleep(0.01)
             await asyncio.sleep(QUIET)
             assert len(reads.statements) == 1
 
@@ -199,7 +216,7 @@ class TestReads:
             followers = [await stack.enter_async_context(hub.follow(session_id)) for _ in range(100)]
             await asyncio.gather(*(next_head(follower) for follower in followers))
             # The hint of its creation may come after the first head.
-            await asyncio.sleep(QUIET)
+            await hear_all(hub)
             reads = Reads()
             await append(session_id)
             heads = await asyncio.gather(*(next_head(follower) for follower in followers))

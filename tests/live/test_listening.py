@@ -3,6 +3,7 @@
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
+from typing import Any
 from urllib.parse import parse_qs, urlsplit
 from uuid import UUID
 
@@ -10,10 +11,12 @@ import pytest
 from pydantic import SecretStr
 
 from session_db import crud
-from session_db.database import get_async_session
+from session_db.database import UnitOfWork, get_async_session
+from session_db.database.connection import connect_to_listen
 from session_db.live import Hub, Lagged, get_hub
 from session_db.live import hub as hub_module
 from session_db.live import listening as listening_module
+from session_db.live.heads import read_last_active
 from session_db.settings import use_settings
 from tests.databases import Database
 from tests.factories import event, make_session
@@ -55,25 +58,34 @@ class Line:
         self._socket = socket
         self.is_silent = False
         self.connections = 0
+        self._answered = asyncio.Event()
         self._tasks: set[asyncio.Task[None]] = set()
 
     async def __call__(self, client: asyncio.StreamReader, to_client: asyncio.StreamWriter) -> None:
         self.connections += 1
         server, to_server = await asyncio.open_unix_connection(self._socket)
-        pumps = [asyncio.create_task(self._pump(*way)) for way in ((client, to_server), (server, to_client))]
+        ways = ((client, to_server, asyncio.Event()), (server, to_client, self._answered))
+        pumps = [asyncio.create_task(self._pump(*way)) for way in ways]
         self._tasks.update(pumps)
         await asyncio.wait(pumps)
         for writer in (to_server, to_client):
             writer.close()
 
-    async def _pump(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    async def _pump(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, passed: asyncio.Event) -> None:
         try:
             while data := await reader.read(65536):
                 if not self.is_silent:
                     writer.write(data)
+                    passed.set()
             writer.close()
         except OSError:
             pass
+
+    async def answer(self) -> None:
+        """Wait until the server says something."""
+        self._answered.clear()
+        async with asyncio.timeout(SECONDS):
+            await self._answered.wait()
 
     async def end(self) -> None:
         for task in self._tasks:
@@ -102,15 +114,30 @@ class TestLost:
         session_id = await make_committed_session()
         # So only what follows the new connection can find the change.
         monkeypatch.setattr(hub_module, "POLL_SECONDS", {"listening": 60, "polling": 60})
-        monkeypatch.setattr(hub_module, "BACKOFF_SECONDS", (1,))
+        may_connect, has_looked = asyncio.Event(), asyncio.Event()
+
+        async def connect_when_told() -> Any:
+            await may_connect.wait()
+            return await connect_to_listen()
+
+        async def read_and_tell(db: UnitOfWork, number: int) -> dict[UUID, int]:
+            walked = await read_last_active(db, number)
+            has_looked.set()
+            return walked
+
+        monkeypatch.setattr(listening_module, "connect_to_listen", connect_when_told)
+        monkeypatch.setattr(hub_module, "read_last_active", read_and_tell)
         async with hub.follow(session_id) as follower, hub.watch() as watcher:
             assert await follower.next(SECONDS) is not None
+            has_looked.clear()
             assert await kill_listeners(fresh_database) == 1
-            await until(lambda: hub.mode == "polling")
-            await asyncio.sleep(0.1)
+            # It looks once when the connection is lost.
+            async with asyncio.timeout(SECONDS):
+                await has_looked.wait()
             await append(session_id)
-            await asyncio.sleep(0.1)
+            assert await follower.next(0.1) is None
             assert hub.mode == "polling"
+            may_connect.set()
             head = await follower.next(SECONDS)
             assert head is not None
             assert (head.event_count, hub.mode) == (1, "listening")
@@ -123,13 +150,15 @@ class TestLost:
 
     async def test_one_that_only_seems_to_be_open_is_replaced(self, fresh_database: Database, monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setattr(listening_module, "HEALTH_SECONDS", 0.1)
-        monkeypatch.setattr(listening_module, "ANSWER_SECONDS", 0.2)
         async with line_to(fresh_database) as (line, url):
             use_settings(fresh_database.settings.model_copy(update={"listen_url": SecretStr(url)}))
             hub = get_hub()
             await hub.start()
-            await asyncio.sleep(0.5)
+            for _ in range(3):
+                await line.answer()
             assert (hub.mode, line.connections) == ("listening", 1)
+            # From the next question on.
+            monkeypatch.setattr(listening_module, "ANSWER_SECONDS", 0.2)
             line.is_silent = True
             await until(lambda: hub.mode == "polling")
             line.is_silent = False
