@@ -22,6 +22,14 @@ from session_db.models import AgentCreate, AgentLogCreate
 def event(session, id):
     return AgentLogCreate(session_id=session, id=id, event_category="hook", event_type="PreToolUse")
 
+def tell_until(moment):
+    # What tells of progress, and stands still at a moment until the process is killed.
+    def tell(doing, done):
+        print(doing, done, flush=True)
+        if doing == moment:
+            sys.stdin.readline()
+    return tell
+
 print("ready", flush=True)
 sys.stdin.readline()
 """

@@ -45,10 +45,7 @@ from pathlib import Path
 from session_db.database.backup import backup_database
 
 async def main():
-    try:
-        await backup_database(Path(sys.argv[1]), on_progress=lambda doing, done: print(doing, done, flush=True))
-    finally:
-        await close_db()
+    await backup_database(Path(sys.argv[1]), on_progress=tell_until("writing"))
 
 asyncio.run(main())
 """
@@ -57,10 +54,7 @@ from pathlib import Path
 from session_db.database.backup import restore_database
 
 async def main():
-    try:
-        await restore_database(Path(sys.argv[1]), replace=True, on_progress=lambda doing, done: print(doing, done, flush=True))
-    finally:
-        await close_db()
+    await restore_database(Path(sys.argv[1]), replace=True, on_progress=tell_until(sys.argv[2]))
 
 asyncio.run(main())
 """
@@ -411,7 +405,7 @@ class TestRestore:
         await add_session()
         before = await digests(fresh_database)
         await close_db()
-        with workers(fresh_database.without_pooler, RESTORE, [[file]]) as (worker,):
+        with workers(fresh_database.without_pooler, RESTORE, [[file, moment]]) as (worker,):
             await let_all_go([worker])
             while not any(line.startswith(moment) for line in worker.lines):
                 await asyncio.sleep(0.005)

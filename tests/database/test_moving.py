@@ -34,14 +34,20 @@ from tests.processes import let_all_go, workers
 from tests.servers import DEBIAN, server_of
 
 IMPORT = """
+from session_db.database import importing
 from session_db.database.importing import import_rows, read_header
 
+merge, tell = importing.merge, tell_until(sys.argv[2])
+
+async def merge_and_tell(*arguments, **options):
+    merged = await merge(*arguments, **options)
+    tell("merged", 0)
+    return merged
+
 async def main():
-    try:
-        with open(sys.argv[1], "rb") as file:
-            await import_rows(file, read_header(file), on_progress=lambda doing, done: print(doing, done, flush=True))
-    finally:
-        await close_db()
+    importing.merge = merge_and_tell
+    with open(sys.argv[1], "rb") as file:
+        await import_rows(file, read_header(file), on_progress=tell)
 
 asyncio.run(main())
 """
@@ -447,7 +453,7 @@ class TestImport:
         async with other_database.connected() as connection:
             assert await violations(connection) == []
 
-    @pytest.mark.parametrize("moment", ["agent_logs", "writing"])
+    @pytest.mark.parametrize("moment", ["agent_logs", "writing", "merged"])
     async def test_a_killed_one_has_changed_nothing_and_the_next_one_completes(
         self, fresh_database: Database, other_database: Database, tmp_path: Any, moment: str
     ) -> None:
@@ -455,7 +461,7 @@ class TestImport:
         before, lines = await moved(fresh_database), await exported()
         (tmp_path / "all.jsonl").write_bytes(lines)
         await use(other_database)
-        with workers(other_database, IMPORT, [[tmp_path / "all.jsonl"]]) as (worker,):
+        with workers(other_database, IMPORT, [[tmp_path / "all.jsonl", moment]]) as (worker,):
             await let_all_go([worker])
             while not any(line.startswith(moment) for line in worker.lines):
                 await asyncio.sleep(0.002)
