@@ -52,6 +52,7 @@ asyncio.run(main(*sys.argv[1:]))
 
 WRITERS = 8
 BATCHES = 25
+ENDLESS = 10**6
 
 
 async def make_committed_session() -> Session:
@@ -62,7 +63,9 @@ async def make_committed_session() -> Session:
 async def run_and_kill_half(database: Database, code: str, session: Session) -> dict[str, int]:
     """Let eight writers append, kill four of them in the middle, and return where each acknowledged thing was said to stand."""
     chance = random.Random(7)  # noqa: S311  a test
-    with workers(database, code, [(session.id, number, BATCHES) for number in range(WRITERS)]) as writers:
+    # Those that are killed would never end by themselves.
+    batches = [ENDLESS] * (WRITERS // 2) + [BATCHES] * (WRITERS // 2)
+    with workers(database, code, [(session.id, number, of_one) for number, of_one in enumerate(batches)]) as writers:
         await let_all_go(writers)
         doomed, others = writers[: WRITERS // 2], writers[WRITERS // 2 :]
         await asyncio.gather(*(kill_soon(writer, chance.randint(3, 30), chance.random() / 50) for writer in doomed))
