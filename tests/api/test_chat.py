@@ -137,8 +137,9 @@ class TestPresence:
         monkeypatch.setattr(chat, "LEASE_SECONDS", 0.3)
         async with chatting(reader, session_id):
             first = await leases()
-            await asyncio.sleep(0.3)
-            assert await leases() > first
+            async with asyncio.timeout(10):
+                while not await leases() > first:
+                    await asyncio.sleep(0.02)
         await until(reader, session_id, "idle")
         assert await leases() == []
 

@@ -115,17 +115,35 @@ async def kill_workers(service: Service, connection: Any, kills: Iterable[int]) 
     starts = WORKERS
     for number in kills:
         await service.all_answer(starts)
-        while not await connection.fetchval(COMMITTING):
+        doomed = service.workers()[:number]
+        while not await _stand_still_in_a_commit(doomed, connection):
             await asyncio.sleep(0.001)
-        for pid in service.workers()[:number]:
-            os.kill(pid, signal.SIGKILL)
+        _send(doomed, signal.SIGKILL)
         starts += number
+
+
+async def _stand_still_in_a_commit(workers: list[int], connection: Any) -> bool:
+    """Let workers stand still if there is a commit under way then: one of theirs is answered no more."""
+    is_committing = False
+    _send(workers, signal.SIGSTOP)
+    try:
+        is_committing = await connection.fetchval(COMMITTING)
+    finally:
+        if not is_committing:
+            _send(workers, signal.SIGCONT)
+    return bool(is_committing)
+
+
+def _send(workers: list[int], number: signal.Signals) -> None:
+    for pid in workers:
+        os.kill(pid, number)
 
 
 async def append_while_workers_are_killed(service: Service, database: Database, appends: list[Append], kills: Iterable[int]) -> None:
     clients, again = Clients(service, appends), Clients(service, appends)
     async with database.connected() as connection:
         await connection.execute(SLOW_COMMITS)
+        await service.all_answer(WORKERS)
         async with asyncio.TaskGroup() as tasks:
             killer = tasks.create_task(kill_workers(service, connection, kills))
             await clients.send_all()
