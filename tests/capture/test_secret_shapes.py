@@ -101,9 +101,10 @@ class TestTime:
     def test_it_grows_with_the_length_alone(self, piece: str) -> None:
         def seconds(length: int) -> float:
             text = (piece * (length // len(piece) + 1))[:length].encode()
-            began = time.perf_counter()
+            # Of this thread alone: what others do on a busy machine does not count.
+            began = time.thread_time()
             find_secrets(text)
-            return time.perf_counter() - began
+            return time.thread_time() - began
 
         seconds(1000)
         short = min(seconds(MIB // 16) for _ in range(3))
@@ -113,6 +114,6 @@ class TestTime:
     def test_ten_megabytes_that_hold_none_take_no_second(self) -> None:
         text = (Path(__file__).read_text() * 2000)[: 10 * MIB].replace("-----BEGIN", "").replace("://", "").encode()
         _shapes()
-        began = time.perf_counter()
+        began = time.thread_time()
         find_secrets(text)
-        assert time.perf_counter() - began < 5
+        assert time.thread_time() - began < 5

@@ -21,7 +21,8 @@ async def connections_to(database: Database) -> int:
     connection = await asyncpg.connect(database.direct_url)
     try:
         count: int = await connection.fetchval(
-            "SELECT count(*) FROM pg_stat_activity WHERE datname = $1 AND pid <> pg_backend_pid()", database.name
+            "SELECT count(*) FROM pg_stat_activity WHERE datname = $1 AND pid <> pg_backend_pid() AND backend_type = 'client backend'",
+            database.name,
         )
         return count
     finally:
