@@ -1,8 +1,10 @@
 """One commit, at the edge."""
 
 import asyncio
+from typing import Any
 from uuid import uuid4
 
+import anyio
 import pytest
 from sqlalchemy import select
 from sqlalchemy.ext.asyncio import AsyncSession
@@ -100,6 +102,17 @@ class TestUncommittedWarning:
     async def test_not_after_a_statement_that_changed_no_row(self, fresh_database: Database) -> None:
         async with async_session() as db:
             assert await crud.update_session_activity(db, uuid4()) is None
+
+    @pytest.mark.parametrize("open_session", [get_async_session, async_session])
+    async def test_not_where_the_block_was_cancelled_and_its_rollback_too(self, fresh_database: Database, open_session: Any) -> None:
+        # This one cancels whatever waits, until its block is left.
+        with anyio.CancelScope() as scope:
+            async with open_session() as db:
+                await make_session(db)
+                scope.cancel()
+                await asyncio.sleep(0)
+        assert scope.cancelled_caught
+        assert await count(fresh_database) == 0
 
     async def test_not_where_the_block_raised(self, fresh_database: Database) -> None:
         async def write_and_fail() -> None:

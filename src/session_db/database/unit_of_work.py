@@ -57,9 +57,13 @@ class UnitOfWork(AsyncSession):
 
     async def __aexit__(self, type_: type[BaseException] | None, value: BaseException | None, traceback: TracebackType | None) -> None:
         if type_ is not None:
-            # Nobody expects a commit here: no warning.
-            await self.rollback()
+            await self.give_up()
         await super().__aexit__(type_, value, traceback)
+
+    async def give_up(self) -> None:
+        """Roll back what an error has ended. Nobody expects a commit: there is no warning, also where this is cancelled, too."""
+        self.sync_session.info["written"] = False
+        await self.rollback()
 
     async def commit(self) -> None:
         """Commit, and then do what ``after_commit`` was told; one that only joined a transaction of somebody else does not."""
@@ -141,7 +145,7 @@ async def get_async_session() -> AsyncIterator[UnitOfWork]:
         yield db
         await db.commit()
     except BaseException:
-        await db.rollback()
+        await db.give_up()
         raise
     finally:
         await db.close()
