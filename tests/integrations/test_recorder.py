@@ -203,7 +203,8 @@ class TestRecorded:
         await asyncio.sleep(0.5)
         task.cancel()
         await asyncio.wait([task])
-        assert time.monotonic() - began < 3
+        # The rest would take a minute.
+        assert time.monotonic() - began < 30
         assert closed.is_set()
         await close_db()
 
