@@ -15,6 +15,9 @@ import httpx
 
 COMMAND = Path(sys.executable).with_name("session-db")
 
+WORKER = int(os.environ.get("PYTEST_XDIST_WORKER", "gw0").removeprefix("gw"))
+PORTS = 2000
+
 _SEED = int(os.environ.get("SESSION_DB_TEST_SEED", random.SystemRandom().randrange(1_000_000)))
 
 
@@ -97,9 +100,10 @@ def _is_worker(pid: str) -> bool:
 
 
 def _free_port() -> int:
-    """Return a port that is free, and that no outgoing connection is given while the service is away."""
+    """Return a port that is free; while the service is away, no outgoing connection is given it, and no other worker's service takes it."""
+    first = 20_000 + WORKER % 6 * PORTS
     while True:
-        port = random.SystemRandom().randrange(20_000, 32_000)
+        port = random.SystemRandom().randrange(first, first + PORTS)
         with suppress(OSError), socket.create_server(("127.0.0.1", port)):
             return port
 
