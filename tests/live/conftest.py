@@ -28,8 +28,8 @@ async def hub(fresh_database: Database) -> Hub:
     use_settings(fresh_database.settings.model_copy(update={"listen_url": SecretStr(fresh_database.direct_url)}))
     hub = get_hub()
     await hub.start()
-    # On a busy machine the first proof may take too long, and the next one follows. Then it looks once for what nobody heard until now. Past
-    # that, whatever is told is told by notifications.
+    # On a busy machine the first proof may take too long, and the next one follows.
+    # Then it looks once for what nobody heard until now. Past that, whatever is told is told by notifications.
     async with asyncio.timeout(30):
         while hub.mode != "listening" or not hub._poll_at:
             await asyncio.sleep(0.01)
