@@ -36,8 +36,20 @@ export function navigate(to: string, { replace = false } = {}) {
   if (target.pathname + target.search === location.pathname + location.search) return
   const isOtherPage = target.pathname !== location.pathname
   history[replace ? "replaceState" : "pushState"](null, "", target.pathname + target.search)
+  history.scrollRestoration = "auto"
   here()
   if (isOtherPage && !replace) scrollTo(0, 0)
+}
+
+/** Note where somebody is on this page, for who comes back to it or loads it anew; null: the browser scrolls there itself. */
+export function noteSpot(spot: object | null) {
+  history.replaceState(spot, "")
+  history.scrollRestoration = spot ? "manual" : "auto"
+}
+
+/** Return what was noted when this page was left. */
+export function notedSpot<Spot>(): Spot | null {
+  return history.state
 }
 
 function here() {

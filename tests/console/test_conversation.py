@@ -1,7 +1,9 @@
 """The conversation: long, live, at a place, and whatever a message says it stays text."""
 
+import asyncio
 from uuid import UUID
 
+import pytest
 from playwright.async_api import Locator, Page, expect
 
 from session_db import crud
@@ -51,6 +53,13 @@ async def _top_of(page: Page, text: str) -> float:
     return box["y"]
 
 
+async def _comes_true(page: Page, condition: str) -> None:
+    """Wait for a condition in the page; Playwright's own way would evaluate a text there, which the page forbids."""
+    async with asyncio.timeout(20):
+        while not await page.evaluate(condition):
+            await asyncio.sleep(0.05)
+
+
 class TestLong:
     async def test_it_opens_at_its_end_and_older_messages_come_without_a_jump(self, open_page: OpenPage) -> None:
         session_id = await _session(600)
@@ -95,6 +104,42 @@ class TestLong:
             await page.mouse.wheel(0, 900)
             await page.wait_for_timeout(60)
         await expect(page.get_by_text("number 299", exact=True)).to_have_count(1)
+
+
+class TestComingBack:
+    @pytest.mark.parametrize("way", ["another part", "another page", "reload"])
+    async def test_who_read_above_finds_the_place_again(self, open_page: OpenPage, way: str) -> None:
+        session_id = await _session(300)
+        page = await open_page(f"/sessions/{session_id}?message=150")
+        await expect(page.get_by_text("number 150", exact=True)).to_be_in_viewport()
+        await page.evaluate("scrollBy(0, -600)")  # at once, which a wheel does not
+        await _comes_true(page, "history.state !== null && history.state.message < 145")
+        seen = await page.evaluate(_IN_SIGHT)
+        before = await _top_of(page, seen)
+        if way == "reload":
+            await page.reload()
+        else:
+            # The tabs are above, and who scrolls up to them reads elsewhere.
+            await (page.keyboard.press("2") if way == "another part" else page.get_by_role("link", name="Settings").click())
+            await expect(page.get_by_role("list", name="Messages")).to_have_count(0)
+            await page.go_back()
+        await expect(page.get_by_text(seen, exact=True)).to_be_in_viewport()
+        await _comes_true(page, f"{_IN_SIGHT} === '{seen}'")
+        assert abs(await _top_of(page, seen) - before) < 8
+
+    async def test_who_read_its_end_finds_its_end(self, open_page: OpenPage) -> None:
+        session_id = await _session(300)
+        page = await open_page(f"/sessions/{session_id}")
+        await expect(page.get_by_text("number 299", exact=True)).to_be_in_viewport()
+        await page.mouse.wheel(0, -900)
+        await _comes_true(page, "history.state !== null")
+        await page.get_by_role("button", name="To the end").click()
+        await _comes_true(page, "history.state === null")
+        await page.keyboard.press("2")
+        await expect(page.get_by_role("list", name="Messages")).to_have_count(0)
+        await _say(session_id, "said meanwhile")
+        await page.go_back()
+        await expect(page.get_by_text("said meanwhile")).to_be_in_viewport()
 
 
 class TestLive:
