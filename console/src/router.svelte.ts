@@ -36,7 +36,7 @@ export function navigate(to: string, { replace = false } = {}) {
   if (target.pathname + target.search === location.pathname + location.search) return
   const isOtherPage = target.pathname !== location.pathname
   history[replace ? "replaceState" : "pushState"](null, "", target.pathname + target.search)
-  history.scrollRestoration = "auto"
+  if (isOtherPage) history.scrollRestoration = "auto"
   here()
   if (isOtherPage && !replace) scrollTo(0, 0)
 }

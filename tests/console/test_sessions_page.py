@@ -155,10 +155,16 @@ class TestLong:
         while not await far.count():
             await page.mouse.wheel(0, 4000)
             await page.wait_for_timeout(150)
+        await far.scroll_into_view_if_needed()
+        before = await far.bounding_box()
         await far.click()
         await expect(page.get_by_role("heading", name="session 045")).to_be_visible()
         await page.go_back()
         await expect(far).to_be_in_viewport()
+        after = await far.bounding_box()
+        assert before is not None
+        assert after is not None
+        assert abs(after["y"] - before["y"]) < 8
         await far.click()
         await page.get_by_role("tab", name="Agents").click()
         await page.keyboard.press("Escape")

@@ -169,8 +169,8 @@ export class SessionList {
   }
 }
 
-/** The list that was shown last, and what was opened from it: who comes back finds it as it was. */
-export const last = { list: undefined as SessionList | undefined, search: "", opened: "" }
+/** The list that was shown last, what was opened from it, and how far from the window's top that was: who comes back finds it as it was. */
+export const last = { list: undefined as SessionList | undefined, search: "", opened: "", top: undefined as number | undefined }
 
 function unique(sessions: Session[]): Session[] {
   const byId = new Map<string, Session>()
