@@ -1,12 +1,13 @@
 """The events: a list of any length with filters and a live end, and each with all that its sender sent."""
 
+import asyncio
 import json
 import re
 from typing import Any
 from uuid import UUID
 
 import pytest
-from playwright.async_api import Locator, Page, expect
+from playwright.async_api import Locator, Page, Route, expect
 
 from session_db import crud
 from session_db.database import get_async_session
@@ -63,6 +64,24 @@ class TestList:
         page = await open_page(place(await make_events(count=700)))
         await page.get_by_label("Order").select_option("oldest")
         await expect(page).to_have_url(re.compile("order=oldest"))
+        await expect(rows(page).first).to_contain_text("text 0")
+
+    async def test_they_are_first_too_where_they_come_late(self, open_page: OpenPage) -> None:
+        page = await open_page(place(await make_events(count=700)))
+        await expect(rows(page).first).to_contain_text("text 699")
+        asked, answered = asyncio.Event(), asyncio.Event()
+
+        async def answer_late(route: Route) -> None:
+            asked.set()
+            await answered.wait()
+            await route.continue_()
+
+        await page.route("**/api/events/*", answer_late)
+        await page.get_by_label("Order").select_option("oldest")
+        await asked.wait()
+        # The empty list has been painted, and what it scrolled told.
+        await page.wait_for_timeout(300)
+        answered.set()
         await expect(rows(page).first).to_contain_text("text 0")
 
     async def test_filters_are_in_the_address(self, open_page: OpenPage) -> None:
