@@ -131,8 +131,10 @@ class TestServe:
             await connection.execute("SELECT 1 FROM sessions WHERE id = $1 FOR UPDATE", session)
             message = {"role": "user", "content": "hello", "timestamp": "2025-12-25T01:35:06Z"}
             answer = asyncio.create_task(client.post(f"/api/messages/{session}", json={"messages": [message]}))
+            # Of all that wait on this server, those that wait for this connection.
+            waits = "SELECT count(*) FROM pg_locks WHERE NOT granted AND pg_backend_pid() = ANY (pg_blocking_pids(pid))"
             async with asyncio.timeout(30):
-                while not await connection.fetchval("SELECT count(*) FROM pg_locks WHERE NOT granted"):
+                while not await connection.fetchval(waits):
                     await asyncio.sleep(0.05)
             end = asyncio.create_task(service.end())
             await asyncio.sleep(0.5)

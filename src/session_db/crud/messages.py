@@ -149,6 +149,8 @@ async def get_known_client_ids(db: AsyncSession, session_id: UUID, client_ids: C
 
 async def get_messages_of(db: AsyncSession, session_id: UUID, client_ids: Collection[str]) -> dict[str, dict[str, Any]]:
     """Return the messages of the session that have these client_ids, by client_id."""
+    if not client_ids:
+        return {}
     query = select(col(Message.client_id), col(Message.message_data))
     found = await run(db, query.where(col(Message.session_id) == session_id, col(Message.client_id) == one_of(client_ids)))
     return {str(client_id): message_data for client_id, message_data in found}
